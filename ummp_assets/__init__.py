@@ -1,0 +1,1 @@
+"""UMMP: messages in, versioned training datasets out."""

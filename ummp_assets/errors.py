@@ -1,0 +1,137 @@
+"""Every error that UMMP raises on purpose.
+
+The class decides what happens next, never the text: a `Transient` error is worth another try (Dagster's retry policies
+and our own loops try again), a `Permanent` one is not and says what to change.
+
+    UmmpError
+    ├── Transient
+    │   ├── BrokerUnavailable    no Kafka broker answered at the configured address
+    │   ├── StoreUnavailable     an object could not be read or written: permissions, full disk, network
+    │   ├── IndexUnavailable     the index database did not answer
+    │   ├── CommitConflict       another committer took the dataset version first; the next try builds on it
+    │   └── WaitTimeout          what was waited for did not come in time
+    └── Permanent
+        ├── InvalidSettings      a setting is missing, malformed or contradicts another
+        ├── InvalidInput         an argument or a file given by the user is unusable
+        ├── ObjectNotFound       the store holds no object at that path
+        ├── ManifestMissing      a stage or dataset was never committed for that key
+        ├── ManifestCorrupt      a manifest or one of its files is not what was written
+        ├── UnsupportedFormat    written by a newer version of UMMP than this one
+        ├── SchemaConflict       a column changed its type between batches of one dataset
+        ├── DatasetNotFound      no dataset or no version of that name
+        └── AccountingMismatch   outcomes do not add up to the messages of the batch's range
+"""
+
+__all__ = [
+    "AccountingMismatch",
+    "BrokerUnavailable",
+    "CommitConflict",
+    "DatasetNotFound",
+    "IndexUnavailable",
+    "InvalidInput",
+    "InvalidSettings",
+    "ManifestCorrupt",
+    "ManifestMissing",
+    "ObjectNotFound",
+    "Permanent",
+    "SchemaConflict",
+    "StoreUnavailable",
+    "Transient",
+    "UmmpError",
+    "UnsupportedFormat",
+    "WaitTimeout",
+]
+
+
+class UmmpError(Exception):
+    """Base of every error that UMMP raises on purpose."""
+
+
+class Transient(UmmpError):
+    """The same call may succeed later."""
+
+
+class Permanent(UmmpError):
+    """The same call will fail again until something is changed."""
+
+
+class BrokerUnavailable(Transient):
+    """No Kafka broker answered at the configured address.
+
+    Parameters
+    ----------
+    bootstrap_servers:
+        The address that was tried.
+    cause:
+        What the client library said.
+    """
+
+    def __init__(self, bootstrap_servers: str, cause: object) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        super().__init__(
+            f"no Kafka broker answered at {bootstrap_servers} ({cause}). "
+            "Check that it runs and that UMMP_KAFKA_BOOTSTRAP_SERVERS names it, "
+            "or run `ummp up`, which starts an embedded broker; `ummp doctor` checks every connection."
+        )
+
+
+class StoreUnavailable(Transient):
+    """An object could not be read or written."""
+
+    def __init__(self, path: str, cause: object) -> None:
+        self.path = path
+        super().__init__(
+            f"the store cannot be used at {path}: {cause}. Check UMMP_STORE, its permissions and free space."
+        )
+
+
+class IndexUnavailable(Transient):
+    """The index database did not answer."""
+
+
+class CommitConflict(Transient):
+    """Another committer created the dataset version first."""
+
+
+class WaitTimeout(Transient):
+    """What was waited for did not come in time."""
+
+
+class InvalidSettings(Permanent):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class InvalidInput(Permanent):
+    """An argument or a file given by the user is unusable."""
+
+
+class ObjectNotFound(Permanent):
+    """The store holds no object at that path."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"the store holds no object at {path}")
+
+
+class ManifestMissing(Permanent):
+    """A stage or dataset was never committed for that key."""
+
+
+class ManifestCorrupt(Permanent):
+    """A manifest or one of the files that it names is not what was written."""
+
+
+class UnsupportedFormat(Permanent):
+    """Written by a newer version of UMMP than this one."""
+
+
+class SchemaConflict(Permanent):
+    """A column changed its type between batches of one dataset."""
+
+
+class DatasetNotFound(Permanent):
+    """No dataset or no version of that name."""
+
+
+class AccountingMismatch(Permanent):
+    """Outcomes do not add up to the messages of the batch's range."""

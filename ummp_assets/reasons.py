@@ -1,0 +1,92 @@
+"""Outcomes and the stable reason codes behind them.
+
+A rejection is data: every sample that is not stored keeps one `Reason`, whose code never changes its meaning once
+released, so that counts stay comparable over years. Each member states its outcome and a sentence for a person.
+"""
+
+from enum import StrEnum
+from typing import Self
+
+__all__ = ["Outcome", "Reason"]
+
+
+class Outcome(StrEnum):
+    """What became of a sample: exactly one of these."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    FILTERED = "filtered"
+    DEAD = "dead"
+
+
+class Reason(StrEnum):
+    """Why a sample is not stored.
+
+    Attributes
+    ----------
+    outcome:
+        The outcome that the reason leads to; never `Outcome.STORED`.
+    meaning:
+        A sentence for a person.
+    """
+
+    outcome: Outcome
+    meaning: str
+
+    def __new__(cls, code: str, outcome: Outcome, meaning: str) -> Self:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.outcome = outcome
+        member.meaning = meaning
+        return member
+
+    # Messages that cannot be read as a request.
+    NULL_VALUE = "null_value", Outcome.DEAD, "The message has no value."
+    MESSAGE_TOO_LARGE = "message_too_large", Outcome.DEAD, "The message is larger than max_message_bytes."
+    NOT_JSON = "not_json", Outcome.DEAD, "The message is not a JSON object in UTF-8."
+    UNKNOWN_SCHEMA = (
+        "unknown_schema",
+        Outcome.DEAD,
+        "The message's schema is missing or of an unknown name or major version.",
+    )
+    INVALID_DATASET = (
+        "invalid_dataset",
+        Outcome.DEAD,
+        "The dataset name is missing or not of the form [a-z0-9][a-z0-9_-]{0,63}.",
+    )
+    MISSING_URI = "missing_uri", Outcome.DEAD, "The request names no URI."
+    INVALID_FIELD = "invalid_field", Outcome.DEAD, "A field of the message has the wrong type or an impossible value."
+    OFFSET_EXPIRED = "offset_expired", Outcome.DEAD, "Kafka had deleted the message before it was read."
+
+    # Fetching.
+    INVALID_URI = "invalid_uri", Outcome.DEAD, "The URI cannot be parsed."
+    UNSUPPORTED_SCHEME = "unsupported_scheme", Outcome.DEAD, "No source reads URIs of this scheme."
+    DEADLINE_PASSED = "deadline_passed", Outcome.DEAD, "The request's deadline had passed before it was fetched."
+    HTTP_CLIENT_ERROR = "http_client_error", Outcome.DEAD, "The server refused the request (4xx)."
+    HTTP_SERVER_ERROR = "http_server_error", Outcome.DEAD, "The server failed on every attempt (5xx or 429)."
+    NAME_NOT_RESOLVED = "name_not_resolved", Outcome.DEAD, "The host name could not be resolved."
+    CONNECTION_FAILED = "connection_failed", Outcome.DEAD, "No connection could be made, or it broke, on every attempt."
+    TIMED_OUT = "timed_out", Outcome.DEAD, "The transfer was slower than the configured limits on every attempt."
+    TLS_FAILED = "tls_failed", Outcome.DEAD, "The server's certificate could not be verified."
+    TOO_MANY_REDIRECTS = "too_many_redirects", Outcome.DEAD, "More redirects than max_redirects."
+    OBJECT_TOO_LARGE = "object_too_large", Outcome.DEAD, "The object is larger than max_object_bytes."
+    TRUNCATED_BODY = "truncated_body", Outcome.DEAD, "The body was shorter than announced on every attempt."
+    EMPTY_BODY = "empty_body", Outcome.DEAD, "The object has no bytes."
+    CHECKSUM_MISMATCH = "checksum_mismatch", Outcome.DEAD, "The bytes do not have the sha256 that the request names."
+    ADDRESS_REFUSED = (
+        "address_refused",
+        Outcome.DEAD,
+        "The host's address is private, local or reserved and not on the allow-list.",
+    )
+
+    # Cleaning.
+    UNKNOWN_MODALITY = "unknown_modality", Outcome.DEAD, "The bytes are neither text, image nor audio that UMMP reads."
+    CORRUPT_TEXT = "corrupt_text", Outcome.DEAD, "The bytes cannot be decoded as text."
+    CORRUPT_IMAGE = "corrupt_image", Outcome.DEAD, "The bytes cannot be decoded as an image."
+    CORRUPT_AUDIO = "corrupt_audio", Outcome.DEAD, "The bytes cannot be decoded as audio."
+    EXACT_DUPLICATE = (
+        "exact_duplicate",
+        Outcome.DUPLICATE,
+        "The same content is already owned by another sample of the dataset.",
+    )
+    TAKEDOWN = "takedown", Outcome.FILTERED, "The content, its URI or its domain was taken down."

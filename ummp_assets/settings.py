@@ -1,0 +1,227 @@
+"""One settings object: every knob with its description, bound and safe default.
+
+Values come from `UMMP_*` environment variables, read by `load_settings()` and never at import. Nested values join
+with two underscores: `UMMP_FETCH__MAX_OBJECT_BYTES=1000000`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ummp_assets.errors import InvalidSettings
+
+__all__ = [
+    "AudioSettings",
+    "DatasetSettings",
+    "FetchSettings",
+    "ImageSettings",
+    "IntakeSettings",
+    "Settings",
+    "TextSettings",
+    "load_settings",
+]
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+class IntakeSettings(BaseModel):
+    """How messages become batches."""
+
+    model_config = _FROZEN
+
+    max_batch_messages: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        5_000, description="A batch is cut as soon as this many messages wait."
+    )
+    max_batch_wait_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        10.0, description="A smaller batch is cut once its oldest message has waited this long."
+    )
+    max_queued_batches: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        20, description="No new batch is cut while this many runs of the topic wait or run."
+    )
+    max_message_bytes: Annotated[int, Field(ge=1_000, le=100_000_000)] = Field(
+        1_000_000, description="A larger message is a dead letter."
+    )
+
+
+class FetchSettings(BaseModel):
+    """How URIs become bytes."""
+
+    model_config = _FROZEN
+
+    max_object_bytes: Annotated[int, Field(ge=1)] = Field(
+        2_147_483_648, description="A larger object is dead: object_too_large."
+    )
+    inline_bytes: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
+        1_048_576, description="Larger objects are streamed to blobs/ instead of standing in Parquet."
+    )
+    connect_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = Field(
+        10.0, description="Limit for making one connection."
+    )
+    total_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(300.0, description="Limit for one attempt.")
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = Field(4, description="Attempts for one URI, the first included.")
+    max_retry_seconds: Annotated[float, Field(ge=0, le=3_600)] = Field(
+        60.0, description="Limit for all waiting between the attempts of one URI."
+    )
+    max_redirects: Annotated[int, Field(ge=0, le=50)] = Field(5, description="Redirects followed for one URI.")
+    max_connections: Annotated[int, Field(ge=1, le=4_096)] = Field(
+        64, description="Connections at once, over all hosts."
+    )
+    max_connections_per_host: Annotated[int, Field(ge=1, le=256)] = Field(
+        8, description="Connections at once to one host."
+    )
+    allowed_addresses: tuple[str, ...] = Field(
+        (), description="Networks (CIDR) that may be fetched although they are private, loopback or reserved."
+    )
+    allowed_roots: tuple[str, ...] = Field(
+        (), description="Folders or fsspec URLs below which file: and fsspec URIs may be read."
+    )
+    user_agent: str = Field(
+        "ummp/0.1 (+https://example.org/ummp)", description="What servers are told; put a contact address in it."
+    )
+
+
+class TextSettings(BaseModel):
+    """Rules of `clean_text` and `text_features`."""
+
+    model_config = _FROZEN
+
+    min_characters: Annotated[int, Field(ge=0)] = Field(1, description="Shorter texts are filtered.")
+
+
+class ImageSettings(BaseModel):
+    """Rules of `clean_images` and `image_features`."""
+
+    model_config = _FROZEN
+
+    side_pixels: Annotated[int, Field(ge=8, le=4_096)] = Field(256, description="Side of the square that is stored.")
+    max_pixels: Annotated[int, Field(ge=1)] = Field(
+        89_478_485, description="Images with more pixels are rejected before decoding."
+    )
+    min_side_pixels: Annotated[int, Field(ge=1)] = Field(16, description="Images with a shorter side are filtered.")
+
+
+class AudioSettings(BaseModel):
+    """Rules of `clean_audio` and `audio_features`."""
+
+    model_config = _FROZEN
+
+    sample_rate_hz: Annotated[int, Field(ge=1_000, le=192_000)] = Field(16_000, description="Stored sample rate.")
+    max_seconds: Annotated[float, Field(gt=0)] = Field(3_600.0, description="Longer recordings are filtered.")
+    min_seconds: Annotated[float, Field(ge=0)] = Field(0.05, description="Shorter recordings are filtered.")
+    mel_bins: Annotated[int, Field(ge=8, le=256)] = Field(80, description="Bins of the log-mel spectrogram.")
+
+
+class CleanSettings(BaseModel):
+    """Rules of the clean and feature stages, by modality."""
+
+    model_config = _FROZEN
+
+    text: TextSettings = TextSettings()
+    image: ImageSettings = ImageSettings()
+    audio: AudioSettings = AudioSettings()
+
+
+class DatasetSettings(BaseModel):
+    """How training datasets are written."""
+
+    model_config = _FROZEN
+
+    target_shard_bytes: Annotated[int, Field(ge=1_000)] = Field(
+        134_217_728, description="Size that shards are compacted or split to."
+    )
+    split_seed: str = Field("ummp", description="Salt of the split rule; a change moves samples between splits.")
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05, description="Share of the contents in the split `validation`."
+    )
+    test_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05, description="Share of the contents in the split `test`."
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of one deployment."""
+
+    model_config = SettingsConfigDict(env_prefix="UMMP_", env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    home: Path = Field(
+        Path("~/.ummp"),
+        description="Folder for what `ummp up` keeps: broker log, Dagster home, default store and index.",
+    )
+    kafka_bootstrap_servers: str | None = Field(
+        None, description="Kafka brokers, host:port[,host:port]. Not set: the embedded broker that `ummp up` starts."
+    )
+    kafka_client: dict[str, Any] = Field(
+        default_factory=dict,
+        description='More kafka-python client options as JSON, e.g. {"security_protocol": "SASL_SSL", ...}.',
+    )
+    kafka_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = Field(
+        8.0, description="Limit for reaching a broker."
+    )
+    topic_prefix: str = Field(
+        "ummp", description="First part of every topic's name.", pattern=r"^[A-Za-z0-9._-]{1,100}$"
+    )
+    topic_partitions: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        4, description="Partitions of a topic that UMMP creates."
+    )
+    store: str | None = Field(None, description="Root of the store: a folder or an fsspec URL. Not set: <home>/store.")
+    index: str | None = Field(None, description="SQLAlchemy URL of the index. Not set: SQLite at <home>/index.db.")
+    intake: IntakeSettings = IntakeSettings()
+    fetch: FetchSettings = FetchSettings()
+    clean: CleanSettings = CleanSettings()
+    datasets: DatasetSettings = DatasetSettings()
+
+    @property
+    def home_path(self) -> Path:
+        return self.home.expanduser().absolute()
+
+    @property
+    def store_url(self) -> str:
+        return self.store or str(self.home_path / "store")
+
+    @property
+    def index_url(self) -> str:
+        return self.index or f"sqlite:///{self.home_path / 'index.db'}"
+
+    @property
+    def broker_address_path(self) -> Path:
+        """Where `ummp up` leaves the embedded broker's address for other processes on this machine."""
+        return self.home_path / "broker" / "address"
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The brokers to talk to; raises `InvalidSettings` when neither the setting nor a running embedded broker
+        names any."""
+        if self.kafka_bootstrap_servers:
+            return self.kafka_bootstrap_servers
+        try:
+            return self.broker_address_path.read_text(encoding="utf-8").strip()
+        except OSError:
+            raise InvalidSettings(
+                "no Kafka broker is configured: set UMMP_KAFKA_BOOTSTRAP_SERVERS=host:port, or start the embedded "
+                f"broker with `ummp up` (none has left its address at {self.broker_address_path})."
+            ) from None
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment.
+
+    Parameters
+    ----------
+    overrides:
+        Values that win over the environment, by field name.
+
+    Raises
+    ------
+    InvalidSettings
+        A value has the wrong type or is out of bounds; the message names each variable.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"UMMP_{'__'.join(str(part) for part in detail['loc']).upper()}: {detail['msg']}"
+            for detail in error.errors()
+        )
+        raise InvalidSettings(f"{problems}. `ummp doctor` lists every setting.") from error

@@ -1,0 +1,221 @@
+"""The index: look-ups across batches, kept in any database that SQLAlchemy speaks (SQLite by default, PostgreSQL at
+scale).
+
+It answers which sample owns a content and which samples and URIs are known or taken down. It holds nothing that the
+manifests and topics do not: it can be rebuilt from them. All writes are idempotent, so that a repeated batch changes
+nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from ummp_assets.errors import IndexUnavailable, InvalidSettings
+from ummp_assets.settings import Settings
+
+__all__ = ["Index", "SampleEntry", "SqlIndex", "open_index"]
+
+_T = TypeVar("_T")
+
+# SQLite allows 32,766 variables in a statement; the widest row here has 7.
+_ROWS_PER_STATEMENT = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class SampleEntry:
+    """What the index knows of a sample: where it came from and what became of it."""
+
+    sample_id: str
+    dataset: str
+    modality: str
+    batch: str
+    uri: str
+    sha256: str | None
+    outcome: str
+    reason: str | None
+
+
+class Index(Protocol):
+    """Look-ups across batches. Every method raises `IndexUnavailable` when the database does not answer."""
+
+    def claim(self, dataset: str, kind: str, claims: Sequence[tuple[str, str]]) -> list[str]:
+        """Make each sample the owner of a content unless it has one; return the owners.
+
+        Parameters
+        ----------
+        kind:
+            What the digests are of, e.g. `text` or `image`.
+        claims:
+            Pairs of digest and sample id. Within a call the first pair of a digest wins; between calls the first call.
+
+        Returns
+        -------
+        The owner's sample id for each claim, in the order given. A repeated call gives the same answer.
+        """
+        ...
+
+    def record_samples(self, entries: Iterable[SampleEntry]) -> None:
+        """Put entries, replacing those with the same sample id."""
+        ...
+
+    def find_samples(
+        self, *, sample_ids: Sequence[str] = (), uris: Sequence[str] = (), sha256s: Sequence[str] = ()
+    ) -> list[SampleEntry]:
+        """Return the samples that have one of the ids, URIs or raw hashes, in order of their ids."""
+        ...
+
+    def ping(self) -> None:
+        """Ask the database for an answer."""
+        ...
+
+    def close(self) -> None:
+        """Release the connections."""
+        ...
+
+
+_METADATA = sa.MetaData()
+
+_CONTENTS = sa.Table(
+    "contents",
+    _METADATA,
+    sa.Column("dataset", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(32), primary_key=True),
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("sample_id", sa.Text, nullable=False),
+)
+
+_SAMPLES = sa.Table(
+    "samples",
+    _METADATA,
+    sa.Column("sample_id", sa.String, primary_key=True),
+    sa.Column("dataset", sa.String(64), nullable=False),
+    sa.Column("modality", sa.String(16), nullable=False),
+    sa.Column("batch", sa.String(128), nullable=False, index=True),
+    sa.Column("uri", sa.Text, nullable=False, index=True),
+    sa.Column("sha256", sa.String(64), index=True),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("reason", sa.String(64)),
+)
+
+
+class SqlIndex:
+    """`Index` over SQLAlchemy; safe for several processes at once."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = sa.make_url(url)
+            if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+                raise InvalidSettings(f"UMMP_INDEX={url}: only sqlite and postgresql are supported")
+            self._engine = _make_engine(parsed)
+        except (sa.exc.ArgumentError, ImportError) as error:
+            raise InvalidSettings(f"UMMP_INDEX={url}: {error}") from error
+        self._address = parsed.render_as_string(hide_password=True)
+        self._insert = sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
+        with self._begin() as connection:
+            for table in _METADATA.sorted_tables:
+                connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+
+    def claim(self, dataset: str, kind: str, claims: Sequence[tuple[str, str]]) -> list[str]:
+        wanted: dict[str, str] = {}
+        for digest, sample_id in claims:
+            wanted.setdefault(digest, sample_id)
+        owners: dict[str, str] = {}
+        for chunk in _batched(wanted.items()):
+            rows = [{"dataset": dataset, "kind": kind, "digest": digest, "sample_id": owner} for digest, owner in chunk]
+            with self._begin() as connection:
+                connection.execute(self._insert(_CONTENTS).on_conflict_do_nothing(), rows)
+                found = connection.execute(
+                    sa.select(_CONTENTS.c.digest, _CONTENTS.c.sample_id).where(
+                        _CONTENTS.c.dataset == dataset,
+                        _CONTENTS.c.kind == kind,
+                        _CONTENTS.c.digest.in_([digest for digest, _ in chunk]),
+                    )
+                )
+                owners.update((digest, owner) for digest, owner in found)
+        return [owners[digest] for digest, _ in claims]
+
+    def record_samples(self, entries: Iterable[SampleEntry]) -> None:
+        for chunk in _batched(entries):
+            statement = self._insert(_SAMPLES)
+            columns = {
+                column.name: statement.excluded[column.name] for column in _SAMPLES.columns if not column.primary_key
+            }
+            with self._begin() as connection:
+                connection.execute(
+                    statement.on_conflict_do_update(index_elements=[_SAMPLES.c.sample_id], set_=columns),
+                    [asdict(entry) for entry in chunk],
+                )
+
+    def find_samples(
+        self, *, sample_ids: Sequence[str] = (), uris: Sequence[str] = (), sha256s: Sequence[str] = ()
+    ) -> list[SampleEntry]:
+        found: dict[str, SampleEntry] = {}
+        for column, values in (
+            (_SAMPLES.c.sample_id, sample_ids),
+            (_SAMPLES.c.uri, uris),
+            (_SAMPLES.c.sha256, sha256s),
+        ):
+            for chunk in _batched(values):
+                with self._begin() as connection:
+                    for row in connection.execute(sa.select(_SAMPLES).where(column.in_(chunk))):
+                        found[row.sample_id] = SampleEntry(**row._mapping)
+        return [found[sample_id] for sample_id in sorted(found)]
+
+    def ping(self) -> None:
+        with self._begin() as connection:
+            connection.execute(sa.select(1))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise IndexUnavailable(
+                f"the index at {self._address} did not answer: {error.orig}. Check UMMP_INDEX."
+            ) from error
+
+
+def _batched(items: Iterable[_T]) -> Iterator[list[_T]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, _ROWS_PER_STATEMENT)):
+        yield chunk
+
+
+def open_index(settings: Settings) -> Index:
+    """Return the index that the settings name, with its tables made; raises `InvalidSettings` and
+    `IndexUnavailable`."""
+    return SqlIndex(settings.index_url)
+
+
+def _make_engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_pre_ping=True)
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": 60})
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        # Transactions are begun below, as writers: a reader that turns writer in the middle can't wait for the lock.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

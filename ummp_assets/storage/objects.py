@@ -1,0 +1,100 @@
+"""The object store: bytes under relative paths below one root.
+
+Two implementations keep one contract (`ObjectStore`): a local folder, and every fsspec file system. What the rest of
+UMMP relies on is small: a put is atomic (a reader sees the old object or the new one, never a part) and `create` is
+put-if-absent.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from ummp_assets.errors import InvalidInput
+from ummp_assets.settings import Settings
+
+__all__ = ["ObjectInfo", "ObjectStore", "check_path", "open_store"]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object as a listing shows it."""
+
+    path: str
+    byte_count: int
+    modified_seconds: float
+    """Time of the last put, Unix seconds."""
+
+
+class ObjectStore(Protocol):
+    """Bytes under relative, slash-separated paths.
+
+    Every method raises `StoreUnavailable`, with the path and the cause, when the storage itself fails, and
+    `InvalidInput` when the path would leave the root.
+    """
+
+    def read(self, path: str) -> bytes:
+        """Return the whole object; raises `ObjectNotFound`."""
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """Return a seekable reader of the object; raises `ObjectNotFound`."""
+        ...
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put the object atomically, replacing what was there."""
+        ...
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Put the object if there is none; return whether this call put it. Of several callers exactly one gets
+        True."""
+        ...
+
+    def upload(self, file: Path, path: str) -> None:
+        """Move a local file into the store atomically; the local file is gone afterwards."""
+        ...
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is an object at the path."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield all objects below a folder, in order of their paths; nothing when the folder does not exist."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Remove the object; no error when there is none."""
+        ...
+
+    def uri(self, path: str = "") -> str:
+        """Return the full address of a path, for people and for messages."""
+        ...
+
+    def scratch_directory(self) -> Path:
+        """Return a local folder for files that `upload` will move, on the store's own file system where it has one."""
+        ...
+
+
+def check_path(path: str) -> str:
+    """Return the path if it stays below the root, else raise `InvalidInput`."""
+    parts = path.split("/")
+    if path.startswith("/") or "\\" in path or "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise InvalidInput(
+            f"{path!r} is no path inside a store: relative, with '/' between names, without '.' and '..'"
+        )
+    return path
+
+
+def open_store(settings: Settings) -> ObjectStore:
+    """Return the store that the settings name: a local folder, or an fsspec URL such as s3://bucket/prefix.
+
+    Raises `InvalidSettings` when no installed fsspec implementation knows the scheme.
+    """
+    url = settings.store_url
+    if "://" not in url or url.startswith("file://"):
+        from ummp_assets.storage.local_store import LocalStore
+
+        return LocalStore(Path(url.removeprefix("file://")).expanduser())
+    from ummp_assets.storage.fsspec_store import FsspecStore
+
+    return FsspecStore(url)

@@ -1,0 +1,277 @@
+"""A stage's output for one batch: Parquet files under content-derived names, and the manifest that makes them exist.
+
+Layout: `stages/<stage>/<batch>/<table>-<n>-<sha256 prefix>.parquet` and `manifest.json`, put last. A name derived
+from the content is as fresh as a random one for other content, and makes a second run over the same bytes give the
+same manifest. Readers trust manifests only, so whatever a killed run left behind is invisible.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ummp_assets.errors import ManifestCorrupt, ManifestMissing, ObjectNotFound, StoreUnavailable, UnsupportedFormat
+from ummp_assets.reasons import Outcome
+from ummp_assets.records import OUTCOME_SCHEMA, Rejection
+from ummp_assets.storage.objects import ObjectStore
+
+__all__ = [
+    "FileEntry",
+    "Manifest",
+    "OutcomeCount",
+    "StageWriter",
+    "hash_file",
+    "read_manifest",
+    "read_table",
+    "stage_path",
+]
+
+FORMAT = 1
+OUTCOMES = "outcomes"
+_FILE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One Parquet file of a table; `path` is relative to the store's root."""
+
+    path: str
+    rows: int
+    byte_count: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OutcomeCount:
+    """How many samples of a dataset and modality ended in a stage with one outcome and reason."""
+
+    dataset: str
+    modality: str
+    outcome: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a stage committed for one batch.
+
+    Parameters
+    ----------
+    code_version, rules:
+        Version of the stage's code, and of each rule by name.
+    inputs:
+        sha256 of the manifest of each upstream stage that was read.
+    tables:
+        Files of each table, in reading order.
+    outcomes:
+        Samples that ended in this stage, counted.
+    numbers:
+        Whatever else was counted, by name with its unit; the same inputs give the same numbers.
+    """
+
+    stage: str
+    batch: str
+    code_version: str
+    rules: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, Sequence[FileEntry]] = field(default_factory=dict)
+    outcomes: Sequence[OutcomeCount] = ()
+    numbers: Mapping[str, int | float] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def rows(self, table: str) -> int:
+        return sum(entry.rows for entry in self.tables.get(table, ()))
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(entry.count for entry in self.outcomes if entry.outcome == outcome)
+
+    @property
+    def rejected(self) -> int:
+        return sum(entry.count for entry in self.outcomes)
+
+    def to_json(self) -> bytes:
+        """Return the canonical bytes: the same manifest gives the same bytes."""
+        return json.dumps(asdict(self), sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.to_json()).hexdigest()
+
+    @classmethod
+    def from_json(cls, data: bytes, path: str) -> Self:
+        """Parse a manifest; raises `UnsupportedFormat` for a newer one and `ManifestCorrupt` for anything else."""
+        try:
+            fields: dict[str, Any] = json.loads(data)
+            if fields["format"] > FORMAT:
+                raise UnsupportedFormat(
+                    f"{path} has format {fields['format']}, this UMMP reads up to {FORMAT}: upgrade it"
+                )
+            fields["tables"] = {
+                name: [FileEntry(**entry) for entry in entries] for name, entries in fields["tables"].items()
+            }
+            fields["outcomes"] = [OutcomeCount(**entry) for entry in fields["outcomes"]]
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ManifestCorrupt(f"{path} is no manifest of a stage: {error}") from error
+
+
+def stage_path(stage: str, batch: str, name: str = "manifest.json") -> str:
+    """Return the store path of a stage's file for one batch."""
+    return f"stages/{stage}/{batch}/{name}"
+
+
+def read_manifest(store: ObjectStore, stage: str, batch: str) -> Manifest:
+    """Return what a stage committed for a batch; raises `ManifestMissing` when it never did."""
+    path = stage_path(stage, batch)
+    try:
+        return Manifest.from_json(store.read(path), store.uri(path))
+    except ObjectNotFound:
+        raise ManifestMissing(
+            f"stage {stage} has not committed batch {batch} ({store.uri(path)}): materialize it first"
+        ) from None
+
+
+def read_table(
+    store: ObjectStore, manifest: Manifest, table: str, *, columns: Sequence[str] | None = None, batch_rows: int = 1_024
+) -> Iterator[pa.RecordBatch]:
+    """Yield a table's rows in order, never more than `batch_rows` at once.
+
+    Raises `ManifestCorrupt` when a file that the manifest names is missing or unreadable.
+    """
+    for entry in manifest.tables.get(table, ()):
+        try:
+            with store.open(entry.path) as file, pq.ParquetFile(file) as parquet:
+                yield from parquet.iter_batches(batch_size=batch_rows, columns=columns)
+        except ObjectNotFound as error:
+            raise ManifestCorrupt(f"{error}, which the manifest of {manifest.stage} {manifest.batch} names") from error
+        except pa.ArrowInvalid as error:
+            raise ManifestCorrupt(f"{store.uri(entry.path)} is no Parquet file: {error}") from error
+
+
+class StageWriter:
+    """Writes a stage's tables as streams and commits them with one manifest.
+
+    Rows go to local scratch files; `commit` hashes them, moves them into the store and puts the manifest last.
+    Leaving the `with` block without `commit` leaves nothing in the store.
+
+    >>> with StageWriter(store, "clean_text", batch, {"samples": TEXT_SCHEMA}) as writer:  # doctest: +SKIP
+    ...     writer.write("samples", record_batch)
+    ...     writer.reject([rejection])
+    ...     manifest = writer.commit(code_version="1")
+    """
+
+    def __init__(self, store: ObjectStore, stage: str, batch: str, schemas: Mapping[str, pa.Schema]) -> None:
+        self._store, self._stage, self._batch = store, stage, batch
+        self._schemas = {**schemas, OUTCOMES: OUTCOME_SCHEMA}
+        self._files: dict[str, list[Path]] = {name: [] for name in self._schemas}
+        self._open: dict[str, pq.ParquetWriter] = {}
+        self._counts: Counter[tuple[str, str, str, str]] = Counter()
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Self:
+        scratch = TemporaryDirectory(dir=self._store.scratch_directory(), ignore_cleanup_errors=True)
+        self._folder = Path(self._cleanup.enter_context(scratch))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for writer in self._open.values():
+            writer.close()
+        self._open.clear()
+        self._cleanup.close()
+
+    @property
+    def scratch(self) -> Path:
+        """A local folder that lives as long as the writer, for files on their way into the store."""
+        return self._folder
+
+    def write(self, table: str, rows: pa.RecordBatch) -> None:
+        """Append rows to a table; they must have the table's schema."""
+        if rows.num_rows == 0:
+            return
+        try:
+            self._writer(table).write_batch(rows)
+            if self._files[table][-1].stat().st_size >= _FILE_BYTES:
+                self._open.pop(table).close()
+        except OSError as error:
+            raise StoreUnavailable(str(self._folder), error) from error
+
+    def reject(self, rejections: Iterable[Rejection]) -> None:
+        """Record samples that end here, in the table `outcomes` and in the counts."""
+        rows: list[dict[str, str | float | None]] = []
+        for item in rejections:
+            self._counts[item.dataset, item.modality, item.outcome.value, item.reason.value] += 1
+            rows.append(
+                {
+                    "sample_id": item.sample_id,
+                    "dataset": item.dataset,
+                    "modality": item.modality,
+                    "uri": item.uri,
+                    "outcome": item.outcome.value,
+                    "reason": item.reason.value,
+                    "detail": item.detail,
+                    "measured": item.measured,
+                    "twin": item.twin,
+                }
+            )
+        self.write(OUTCOMES, pa.RecordBatch.from_pylist(rows, schema=OUTCOME_SCHEMA))
+
+    def commit(
+        self,
+        *,
+        code_version: str,
+        rules: Mapping[str, str] | None = None,
+        inputs: Iterable[Manifest] = (),
+        numbers: Mapping[str, int | float] | None = None,
+    ) -> Manifest:
+        """Move the files into the store, put the manifest and return it; raises `StoreUnavailable`."""
+        for writer in self._open.values():
+            writer.close()
+        self._open.clear()
+        manifest = Manifest(
+            stage=self._stage,
+            batch=self._batch,
+            code_version=code_version,
+            rules=dict(rules or {}),
+            inputs={item.stage: item.sha256 for item in inputs},
+            tables={name: self._move(name) for name, files in self._files.items() if files},
+            outcomes=sorted(OutcomeCount(*key, count) for key, count in self._counts.items()),
+            numbers=dict(numbers or {}),
+        )
+        self._store.write(stage_path(self._stage, self._batch), manifest.to_json())
+        return manifest
+
+    def _writer(self, table: str) -> pq.ParquetWriter:
+        if table not in self._open:
+            path = self._folder / f"{table}-{len(self._files[table]):04d}.parquet"
+            self._files[table].append(path)
+            self._open[table] = pq.ParquetWriter(path, self._schemas[table], compression="zstd", compression_level=1)
+        return self._open[table]
+
+    def _move(self, table: str) -> list[FileEntry]:
+        entries = []
+        for number, file in enumerate(self._files[table]):
+            digest = hash_file(file)
+            path = stage_path(self._stage, self._batch, f"{table}-{number:04d}-{digest[:16]}.parquet")
+            rows = pq.read_metadata(file).num_rows
+            byte_count = file.stat().st_size
+            self._store.upload(file, path)
+            entries.append(FileEntry(path, rows, byte_count, digest))
+        return entries
+
+
+def hash_file(file: Path) -> str:
+    """Return the sha256 of a local file, in hex."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

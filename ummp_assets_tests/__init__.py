@@ -1,0 +1,1 @@
+"""Tests of `ummp_assets`, in folders that mirror the package."""
