@@ -19,6 +19,7 @@ and our own loops try again), a `Permanent` one is not and says what to change.
         ├── UnsupportedFormat    written by a newer version of UMMP than this one
         ├── SchemaConflict       a column changed its type between batches of one dataset
         ├── DatasetNotFound      no dataset or no version of that name
+        ├── OffsetsWentBack      a topic ends before what was already planned from it
         └── AccountingMismatch   outcomes do not add up to the messages of the batch's range
 """
 
@@ -33,6 +34,7 @@ __all__ = [
     "ManifestCorrupt",
     "ManifestMissing",
     "ObjectNotFound",
+    "OffsetsWentBack",
     "Permanent",
     "SchemaConflict",
     "StoreUnavailable",
@@ -131,6 +133,10 @@ class SchemaConflict(Permanent):
 
 class DatasetNotFound(Permanent):
     """No dataset or no version of that name."""
+
+
+class OffsetsWentBack(Permanent):
+    """A topic ends before what was already planned from it."""
 
 
 class AccountingMismatch(Permanent):

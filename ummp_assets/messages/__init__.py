@@ -1,0 +1,1 @@
+"""Kafka in and out: topics, offset ranges, the offset log, codecs, dead letters, and the embedded broker."""

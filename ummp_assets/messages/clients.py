@@ -1,0 +1,81 @@
+"""kafka-python clients with the deployment's address, security and time limits.
+
+A broker that cannot be reached raises `BrokerUnavailable`, which names the address and what to do, within
+`kafka_timeout_seconds` instead of kafka-python's 30 seconds.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoBrokersAvailable
+
+from ummp_assets.errors import BrokerUnavailable, InvalidSettings
+from ummp_assets.settings import Settings
+
+__all__ = ["broker_errors", "make_admin", "make_consumer", "make_producer"]
+
+_MAX_REQUEST_BYTES = 32 * 2**20
+
+
+def make_admin(settings: Settings) -> KafkaAdminClient:
+    """Return an admin client, usable in a `with` statement; raises `BrokerUnavailable`."""
+    return _connect(KafkaAdminClient, settings)
+
+
+def make_consumer(settings: Settings, *topics: str, **options: Any) -> KafkaConsumer:
+    """Return a consumer that never commits by itself and reads committed messages only; raises `BrokerUnavailable`.
+
+    Parameters
+    ----------
+    options:
+        kafka-python options that win over these defaults.
+    """
+    defaults = {
+        "enable_auto_commit": False,
+        "isolation_level": "read_committed",
+        "auto_offset_reset": "none",
+        "max_partition_fetch_bytes": 4 * 2**20,
+        "fetch_max_wait_ms": 100,
+    }
+    return _connect(KafkaConsumer, settings, *topics, **{**defaults, **options})
+
+
+def make_producer(settings: Settings, **options: Any) -> KafkaProducer:
+    """Return an idempotent producer that waits for all replicas; raises `BrokerUnavailable`.
+
+    Parameters
+    ----------
+    options:
+        kafka-python options that win over the defaults, e.g. `transactional_id`.
+    """
+    defaults = {
+        "acks": "all",
+        "enable_idempotence": True,
+        "linger_ms": 5,
+        "batch_size": 256 * 1024,
+        "compression_type": "zstd",
+        "max_request_size": _MAX_REQUEST_BYTES,
+    }
+    return _connect(KafkaProducer, settings, **{**defaults, **options})
+
+
+@contextmanager
+def broker_errors(settings: Settings) -> Iterator[None]:
+    """Turn the loss of the broker in mid-work into `BrokerUnavailable`."""
+    try:
+        yield
+    except (KafkaConnectionError, KafkaTimeoutError, NoBrokersAvailable) as error:
+        raise BrokerUnavailable(settings.bootstrap_servers, error) from error
+
+
+def _connect(client: Any, settings: Settings, *topics: str, **options: Any) -> Any:
+    servers = settings.bootstrap_servers
+    limits = {"bootstrap_timeout_ms": int(settings.kafka_timeout_seconds * 1000)}
+    try:
+        return client(*topics, bootstrap_servers=servers.split(","), **limits, **options, **settings.kafka_client)
+    except (TypeError, ValueError) as error:
+        raise InvalidSettings(f"UMMP_KAFKA_BOOTSTRAP_SERVERS={servers} or UMMP_KAFKA_CLIENT: {error}") from error
+    except KafkaError as error:
+        raise BrokerUnavailable(servers, error) from error
