@@ -1,0 +1,190 @@
+"""What the clean stages share: read one modality of `downloads`, clean it in chunks, drop duplicates, write, account.
+
+Memory is bounded by the chunk: rows are gathered until they hold `max_chunk_bytes` of raw bytes, and at most a few
+chunks are under way. Chunks may be cleaned in parallel; duplicates are dropped and rows written in reading order, so
+that the output never depends on timing.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ummp_assets.clean.duplicates import drop_duplicates
+from ummp_assets.errors import AccountingMismatch
+from ummp_assets.records import Modality, Rejection
+from ummp_assets.storage.index import Index
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, read_table
+
+__all__ = ["CleanStage", "CleanedChunk", "DropRows", "map_in_order", "run_clean_stage"]
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_ROWS_PER_READ = 32
+_CHUNKS_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CleanedChunk:
+    """What became of a chunk of raw rows.
+
+    Parameters
+    ----------
+    rows:
+        Clean rows in the order of the raw ones, with the columns of the stage's schema; more columns may serve the
+        stage's own steps against duplicates and are not written.
+    rejections:
+        One for each raw row that is not in `rows`.
+    numbers:
+        Counts that are summed over the chunks into the manifest's `numbers`.
+    """
+
+    rows: pa.RecordBatch
+    rejections: list[Rejection]
+    numbers: Mapping[str, int] = field(default_factory=dict)
+
+
+DropRows = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, list[Rejection]]]
+"""A step that splits clean rows into rows that are kept, in their order, and rejections."""
+
+
+@dataclass(frozen=True, slots=True)
+class CleanStage:
+    """The names and versions that a clean stage commits under.
+
+    Parameters
+    ----------
+    schema:
+        Schema of the table `samples` that is written.
+    rules:
+        Version of each rule by name, for the manifest.
+    max_chunk_rows, max_chunk_bytes:
+        A chunk is cleaned once it has this many rows or raw bytes; one larger row is a chunk of its own.
+    """
+
+    name: str
+    modality: Modality
+    schema: pa.Schema
+    code_version: str
+    rules: Mapping[str, str]
+    max_chunk_rows: int = 1_024
+    max_chunk_bytes: int = 32 * 2**20
+
+
+def run_clean_stage(
+    store: ObjectStore,
+    index: Index,
+    batch: str,
+    stage: CleanStage,
+    clean: Callable[[pa.RecordBatch], CleanedChunk],
+    *,
+    executor: Executor | None = None,
+    workers: int = 1,
+    near_duplicates: DropRows | None = None,
+) -> Manifest:
+    """Run a clean stage over one batch and commit it.
+
+    Parameters
+    ----------
+    clean:
+        Turns a chunk of rows of `RAW_SCHEMA` into clean rows and rejections; must not raise for a bad sample. With a
+        process pool it must be picklable.
+    executor, workers:
+        Where chunks are cleaned, and how many it cleans at once; without one, in the calling thread.
+    near_duplicates:
+        A step that runs after exact duplicates were dropped, in the calling thread and in reading order.
+
+    Raises
+    ------
+    ManifestMissing
+        The stage `downloads` has not committed the batch.
+    AccountingMismatch
+        Rows in are not rows out plus rejections.
+    """
+    downloads = read_manifest(store, "downloads", batch)
+    numbers: Counter[str] = Counter({"samples_in": 0, "samples_out": 0, "bytes_in": 0})
+    rejected = 0
+    with StageWriter(store, stage.name, batch, {"samples": stage.schema}) as writer:
+        chunks = _counted(_chunks(store, downloads, stage), numbers)
+        for cleaned in map_in_order(clean, chunks, executor, workers + _CHUNKS_AHEAD):
+            rows, twins = drop_duplicates(cleaned.rows, index, stage.modality.value)
+            rejections = [*cleaned.rejections, *twins]
+            if near_duplicates is not None:
+                rows, twins = near_duplicates(rows)
+                rejections += twins
+            writer.write("samples", rows.select(stage.schema.names))
+            writer.reject(rejections)
+            numbers["samples_out"] += rows.num_rows
+            numbers.update(cleaned.numbers)
+            rejected += len(rejections)
+        if numbers["samples_in"] != numbers["samples_out"] + rejected:
+            raise AccountingMismatch(
+                f"{stage.name} {batch}: {numbers['samples_in']} samples in, but {numbers['samples_out']} out and "
+                f"{rejected} rejected"
+            )
+        return writer.commit(
+            code_version=stage.code_version,
+            rules=stage.rules,
+            inputs=[downloads],
+            numbers=dict(sorted(numbers.items())),
+        )
+
+
+def map_in_order(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], executor: Executor | None, ahead: int
+) -> Iterator[_Result]:
+    """Yield `function(item)` for each item in order, with at most `ahead` items under way in the executor.
+
+    `Executor.map` would submit all items at once and hold them all in memory.
+    """
+    if executor is None:
+        yield from map(function, items)
+        return
+    under_way: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            under_way.append(executor.submit(function, item))
+            if len(under_way) >= ahead:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        for future in under_way:
+            future.cancel()
+
+
+def _counted(chunks: Iterable[pa.RecordBatch], numbers: Counter[str]) -> Iterator[pa.RecordBatch]:
+    for chunk in chunks:
+        numbers["samples_in"] += chunk.num_rows
+        numbers["bytes_in"] += pc.sum(chunk.column("byte_count")).as_py()
+        yield chunk
+
+
+def _chunks(store: ObjectStore, downloads: Manifest, stage: CleanStage) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of the stage's modality in order, gathered to chunks; never an empty one."""
+    gathered: list[pa.RecordBatch] = []
+    rows = byte_count = 0
+    for read in read_table(store, downloads, "samples", batch_rows=_ROWS_PER_READ):
+        for row in _rows_of(read, stage.modality):
+            size = row.column("byte_count")[0].as_py()
+            if gathered and (rows >= stage.max_chunk_rows or byte_count + size > stage.max_chunk_bytes):
+                yield pa.concat_batches(gathered)
+                gathered, rows, byte_count = [], 0, 0
+            gathered.append(row)
+            rows += 1
+            byte_count += size
+    if gathered:
+        yield pa.concat_batches(gathered)
+
+
+def _rows_of(read: pa.RecordBatch, modality: Modality) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of one modality as slices of one row each; contents are not copied before they are gathered."""
+    chosen = pc.indices_nonzero(pc.equal(read.column("modality"), modality.value))
+    for position in chosen.to_pylist():
+        yield read.slice(position, 1)

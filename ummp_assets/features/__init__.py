@@ -1,0 +1,1 @@
+"""Clean records to arrays of stated shape: one stage per modality."""

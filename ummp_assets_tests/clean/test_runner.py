@@ -1,0 +1,144 @@
+"""The clean stages' shared loop: order, chunks, duplicates, accounting."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pytest
+
+from ummp_assets.clean.runner import CleanedChunk, CleanStage, map_in_order, run_clean_stage
+from ummp_assets.errors import AccountingMismatch, ManifestMissing
+from ummp_assets.reasons import Outcome, Reason
+from ummp_assets.records import Modality, Rejection
+from ummp_assets.storage.index import Index
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import read_manifest, read_table
+from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
+
+SCHEMA = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("sample_id", "dataset", "uri", "content_sha256")]
+)
+
+
+def stage(**limits: int) -> CleanStage:
+    return CleanStage("clean_text", Modality.TEXT, SCHEMA, "7", {"rule": "2"}, **limits)
+
+
+def keep_all(chunk: pa.RecordBatch) -> CleanedChunk:
+    return CleanedChunk(chunk.rename_columns({"sha256": "content_sha256"}), [], {"chunks": 1})
+
+
+def reject_first(chunk: pa.RecordBatch) -> CleanedChunk:
+    first = chunk.slice(0, 1).to_pylist()[0]
+    rejection = Rejection(first["sample_id"], first["dataset"], "text", first["uri"], Reason.CORRUPT_TEXT, "bad")
+    return CleanedChunk(keep_all(chunk.slice(1)).rows, [rejection])
+
+
+def stored_ids(store: ObjectStore) -> list[str]:
+    manifest = read_manifest(store, "clean_text", BATCH)
+    return [row["sample_id"] for part in read_table(store, manifest, "samples") for row in part.to_pylist()]
+
+
+def test_rows_of_other_modalities_are_left_to_their_stage(store: ObjectStore, index: Index) -> None:
+    put_downloads(store, [raw_row(1, b"a"), raw_row(2, b"b", modality="image"), raw_row(3, b"c")])
+
+    manifest = run_clean_stage(store, index, BATCH, stage(), keep_all)
+
+    assert stored_ids(store) == ["ummp.requests.normal~0~1", "ummp.requests.normal~0~3"]
+    assert manifest.numbers == {"bytes_in": 2, "chunks": 1, "samples_in": 2, "samples_out": 2}
+    assert (manifest.code_version, manifest.rules) == ("7", {"rule": "2"})
+
+
+def test_rejections_and_duplicates_are_counted_and_kept(store: ObjectStore, index: Index) -> None:
+    put_downloads(store, [raw_row(1, b"a"), raw_row(2, b"b"), raw_row(3, b"b")])
+
+    manifest = run_clean_stage(store, index, BATCH, stage(), reject_first)
+
+    assert stored_ids(store) == ["ummp.requests.normal~0~2"]
+    assert (manifest.count(Outcome.DEAD), manifest.count(Outcome.DUPLICATE), manifest.rejected) == (1, 1, 2)
+    (outcomes,) = read_table(store, manifest, "outcomes")
+    assert outcomes.column("twin").to_pylist() == [None, "ummp.requests.normal~0~2"]
+
+
+def test_near_duplicate_step_sees_extra_columns_that_are_not_written(store: ObjectStore, index: Index) -> None:
+    put_downloads(store, [raw_row(1, b"a"), raw_row(2, b"b")])
+
+    def drop_last(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Rejection]]:
+        assert rows.column("byte_count").to_pylist() == [1, 1]
+        sample_id = rows.column("sample_id")[1].as_py()
+        return rows.slice(0, 1), [Rejection(sample_id, "docs", "text", "u", Reason.EXACT_DUPLICATE, "near")]
+
+    run_clean_stage(store, index, BATCH, stage(), keep_all, near_duplicates=drop_last)
+
+    assert stored_ids(store) == ["ummp.requests.normal~0~1"]
+
+
+def test_lost_row_raises_and_commits_nothing(store: ObjectStore, index: Index) -> None:
+    put_downloads(store, [raw_row(1, b"a"), raw_row(2, b"b")])
+
+    def lose_one(chunk: pa.RecordBatch) -> CleanedChunk:
+        return CleanedChunk(keep_all(chunk).rows.slice(1), [])
+
+    with pytest.raises(AccountingMismatch, match="2 samples in, but 1 out and 0 rejected"):
+        run_clean_stage(store, index, BATCH, stage(), lose_one)
+    with pytest.raises(ManifestMissing):
+        read_manifest(store, "clean_text", BATCH)
+
+
+def test_batch_without_the_modality_commits_an_empty_stage(store: ObjectStore, index: Index) -> None:
+    put_downloads(store, [raw_row(1, b"a", modality="audio")])
+
+    manifest = run_clean_stage(store, index, BATCH, stage(), keep_all)
+
+    assert manifest.tables == {}
+    assert manifest.numbers == {"bytes_in": 0, "samples_in": 0, "samples_out": 0}
+
+
+@pytest.mark.parametrize(("limits", "chunks"), [({"max_chunk_rows": 2}, 3), ({"max_chunk_bytes": 6}, 5), ({}, 1)])
+def test_chunks_are_bounded_by_rows_and_bytes(
+    store: ObjectStore, index: Index, limits: dict[str, int], chunks: int
+) -> None:
+    put_downloads(store, [raw_row(number, b"0123%d" % number) for number in range(5)])
+
+    manifest = run_clean_stage(store, index, BATCH, stage(**limits), keep_all)
+
+    assert manifest.numbers["chunks"] == chunks
+    assert manifest.numbers["samples_out"] == 5
+
+
+def test_parallel_chunks_give_the_same_manifest_whatever_their_timing(store: ObjectStore, index: Index) -> None:
+    put_downloads(store, [raw_row(number, b"%d" % (number % 17)) for number in range(40)])
+    expected = run_clean_stage(store, index, BATCH, stage(max_chunk_rows=3), keep_all)
+
+    def keep_late(chunk: pa.RecordBatch) -> CleanedChunk:
+        time.sleep(0.02 if "~0~0" in chunk.column("sample_id")[0].as_py() else 0)
+        return keep_all(chunk)
+
+    with ThreadPoolExecutor(4) as executor:
+        manifest = run_clean_stage(
+            store, index, BATCH, stage(max_chunk_rows=3), keep_late, executor=executor, workers=4
+        )
+
+    assert manifest == expected
+    assert manifest.count(Outcome.DUPLICATE) == 23
+
+
+def test_no_more_than_the_stated_items_are_under_way() -> None:
+    under_way = most = 0
+
+    def numbers() -> Iterator[int]:
+        nonlocal under_way, most
+        for number in range(50):
+            under_way += 1
+            most = max(most, under_way)
+            yield number
+
+    results = []
+    with ThreadPoolExecutor(2) as executor:
+        for result in map_in_order(lambda number: number * 2, numbers(), executor, 3):
+            under_way -= 1
+            results.append(result)
+
+    assert results == list(range(0, 100, 2))
+    assert most == 3
