@@ -20,6 +20,7 @@ __all__ = [
     "OUTCOME_SCHEMA",
     "RAW_SCHEMA",
     "REQUEST_SCHEMA",
+    "TAKEDOWN_SCHEMA",
     "TEXT_FEATURE_SCHEMA",
     "TEXT_SCHEMA",
     "Coordinates",
@@ -252,3 +253,17 @@ LABEL_SCHEMA = pa.schema(
     ]
 )
 """Table `labels` of the stage `labels`: `target_kind` is sample_id, sha256 or uri; `label` is JSON."""
+
+TAKEDOWN_SCHEMA = pa.schema(
+    [
+        pa.field("topic", pa.string(), nullable=False),
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("timestamp_ms", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("target", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("requested_by", pa.string()),
+    ]
+)
+"""Table `takedowns` of the stage `takedowns`: `kind` is uri, sha256, domain or sample_id."""
