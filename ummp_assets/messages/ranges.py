@@ -140,8 +140,8 @@ def _starts(topic: str, last: Batch | None, watermarks: Mapping[int, Watermarks]
     gone_back = {partition: mark.high for partition, mark in watermarks.items() if mark.high < ends.get(partition, 0)}
     if gone_back or ends.keys() - watermarks.keys():
         raise OffsetsWentBack(
-            f"topic {topic} ends before its last batch {last.key if last else ''} does (batch {ends}, broker {gone_back}): "
-            "it was deleted and made anew, or this is another cluster. Use another UMMP_TOPIC_PREFIX or another store."
+            f"topic {topic} ends before its last batch does (batch {ends}, broker {gone_back}): it was deleted and "
+            "made anew, or this is another cluster. Use another UMMP_TOPIC_PREFIX or another store."
         )
     return {partition: ends.get(partition, mark.low) for partition, mark in watermarks.items()}
 

@@ -84,5 +84,5 @@ def ensure_topics(settings: Settings) -> list[str]:
                 "num_partitions": settings.topic_partitions,
                 "configs": {"max.message.bytes": str(_MAX_MESSAGE_BYTES)},
             }
-            admin.create_topics({name: options for name in missing}, raise_errors=False, wait_for_metadata=True)
+            admin.create_topics(dict.fromkeys(missing, options), raise_errors=False, wait_for_metadata=True)
     return missing

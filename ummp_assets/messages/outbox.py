@@ -1,0 +1,77 @@
+"""Sending records exactly once, whatever crashes, with nothing but Kafka's transactions.
+
+The records and an offset of a marker group are written in one transaction: the marker stands if and only if the
+records are visible. A second try first fences the earlier one (`init_transactions` with the same transactional id
+ends whatever it left open) and then finds the marker.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kafka import KafkaProducer, TopicPartition
+from kafka.structs import OffsetAndMetadata
+
+from ummp_assets.messages.clients import broker_errors, make_consumer, make_producer
+from ummp_assets.settings import Settings
+
+__all__ = ["Record", "send_once"]
+
+_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record to be sent."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def send_once(settings: Settings, name: str, topic: str, records: Sequence[Record], *, number: int = 1) -> bool:
+    """Send records in one transaction unless this number was sent before under the name; return whether they were sent.
+
+    Parameters
+    ----------
+    name:
+        What is sent, e.g. `ready.<dataset>`; part of the transactional id and of the marker group.
+    number:
+        Grows with each sending under one name, from 1; a number at or below the last one sent is not sent again.
+
+    Raises
+    ------
+    BrokerUnavailable
+        No broker answered; whether the records were sent is decided by the next call.
+    """
+    marker = f"{settings.topic_prefix}.outbox.{name}"
+    producer = make_producer(settings, transactional_id=marker)
+    try:
+        with broker_errors(settings):
+            producer.init_transactions()
+            if _last_sent(settings, marker, topic) >= number:
+                return False
+            _send(producer, marker, topic, records, number)
+            return True
+    finally:
+        producer.close(timeout=_TIMEOUT_SECONDS)
+
+
+def _last_sent(settings: Settings, marker: str, topic: str) -> int:
+    with make_consumer(settings, group_id=marker) as consumer:
+        return consumer.committed(TopicPartition(topic, 0)) or 0
+
+
+def _send(producer: KafkaProducer, marker: str, topic: str, records: Sequence[Record], number: int) -> None:
+    producer.begin_transaction()
+    try:
+        sent = [
+            producer.send(topic, key=record.key, value=record.value, headers=list(record.headers)) for record in records
+        ]
+        producer.flush(timeout=_TIMEOUT_SECONDS)
+        for future in sent:
+            future.get(timeout=_TIMEOUT_SECONDS)
+        producer.send_offsets_to_transaction({TopicPartition(topic, 0): OffsetAndMetadata(number, "", -1)}, marker)
+    except BaseException:
+        producer.abort_transaction()
+        raise
+    producer.commit_transaction()

@@ -1,0 +1,146 @@
+"""Reading Kafka: watermarks for sensors, and exactly the messages of a batch's range for assets."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import IsolationLevel, KafkaConsumer, OffsetSpec, TopicPartition
+from kafka.errors import OffsetOutOfRangeError
+
+from ummp_assets.errors import BrokerUnavailable
+from ummp_assets.messages.clients import broker_errors, make_admin, make_consumer
+from ummp_assets.messages.ranges import Batch, OffsetRange, Watermarks
+from ummp_assets.settings import Settings
+
+__all__ = ["Message", "RangeReader", "read_watermarks"]
+
+_POLL_MS = 1_000
+_STALLED_SECONDS = 30.0
+_CHUNK_MESSAGES = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One Kafka record with its coordinates."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+    @property
+    def sample_id(self) -> str:
+        return f"{self.topic}~{self.partition}~{self.offset}"
+
+    def header(self, name: str) -> str | None:
+        """Return the last header of that name as text, or None."""
+        return next((value.decode("utf-8", "replace") for key, value in reversed(self.headers) if key == name), None)
+
+
+def read_watermarks(settings: Settings, *topics: str) -> dict[str, dict[int, Watermarks]]:
+    """Ask the broker for the ends of each topic, never for a payload.
+
+    The high watermark is the last stable offset: messages of an open transaction are left for a later batch.
+
+    Returns
+    -------
+    By topic and partition; a topic that does not exist is left out, as asking for its offsets would make it.
+
+    Raises
+    ------
+    BrokerUnavailable
+        No broker answered.
+    """
+    with make_admin(settings) as admin, broker_errors(settings):
+        present = [topic for topic in admin.describe_topics(list(topics)) if not topic["error_code"]]
+        partitions = [
+            TopicPartition(topic["name"], item["partition_index"]) for topic in present for item in topic["partitions"]
+        ]
+        lows = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
+        highs = admin.list_partition_offsets(
+            dict.fromkeys(partitions, OffsetSpec.LATEST), isolation_level=IsolationLevel.READ_COMMITTED
+        )
+    found: dict[str, dict[int, Watermarks]] = {topic["name"]: {} for topic in present}
+    for partition in partitions:
+        low = lows[partition].offset
+        found[partition.topic][partition.partition] = Watermarks(low, max(low, highs[partition].offset))
+    return found
+
+
+class RangeReader:
+    """Reads exactly the messages of a batch, in order of partition and offset.
+
+    Offsets that hold no message (compacted away, aborted, transaction markers) are counted in `gaps`; those that
+    Kafka's retention deleted before they were read in `expired`. After a whole iteration
+    `messages + gaps + expired == batch.messages`.
+    """
+
+    def __init__(self, settings: Settings, batch: Batch) -> None:
+        self._settings, self._batch = settings, batch
+        self.messages = 0
+        self.gaps = 0
+        self.expired: list[OffsetRange] = []
+
+    def __iter__(self) -> Iterator[list[Message]]:
+        """Yield the messages in chunks of at most 2,000; raises `BrokerUnavailable`."""
+        with make_consumer(self._settings, max_poll_records=_CHUNK_MESSAGES) as consumer:
+            for wanted in self._batch.ranges:
+                if len(wanted):
+                    with broker_errors(self._settings):
+                        yield from self._read_partition(consumer, wanted)
+
+    def _read_partition(self, consumer: KafkaConsumer, wanted: OffsetRange) -> Iterator[list[Message]]:
+        partition = TopicPartition(self._batch.topic, wanted.partition)
+        consumer.assign([partition])
+        start = self._skip_expired(consumer, partition, wanted, wanted.start)
+        consumer.seek(partition, start)
+        seen = 0
+        progress = time.monotonic()
+        position = start
+        while position < wanted.end:
+            try:
+                records = consumer.poll(timeout_ms=_POLL_MS).get(partition, [])
+            except OffsetOutOfRangeError:
+                # Retention deleted messages between the look-up and the fetch.
+                start += self._skip_expired(consumer, partition, wanted, position) - position
+                position = max(position, consumer.beginning_offsets([partition])[partition])
+                consumer.seek(partition, min(position, wanted.end))
+                continue
+            chunk = [_message(record) for record in records if record.offset < wanted.end]
+            seen += len(chunk)
+            if chunk:
+                yield chunk
+            reached = consumer.position(partition)
+            if reached > position:
+                position, progress = reached, time.monotonic()
+            elif time.monotonic() - progress > _STALLED_SECONDS:
+                raise BrokerUnavailable(
+                    self._settings.bootstrap_servers,
+                    f"{partition} gave nothing beyond offset {position} for {_STALLED_SECONDS:.0f} s",
+                )
+        self.messages += seen
+        self.gaps += wanted.end - start - seen
+
+    def _skip_expired(
+        self, consumer: KafkaConsumer, partition: TopicPartition, wanted: OffsetRange, position: int
+    ) -> int:
+        low: int = min(consumer.beginning_offsets([partition])[partition], wanted.end)
+        if low > position:
+            self.expired.append(OffsetRange(wanted.partition, position, low))
+        return max(position, low)
+
+
+def _message(record: Any) -> Message:
+    return Message(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        tuple((name, value or b"") for name, value in record.headers),
+    )

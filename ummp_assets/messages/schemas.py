@@ -1,0 +1,130 @@
+"""The messages that UMMP reads, as models whose JSON Schemas are published in `schemas/`.
+
+Unknown fields are kept (the original bytes are stored beside the parsed fields) and an unknown major version is a dead
+letter.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+__all__ = [
+    "DATASET_PATTERN",
+    "LabelMessage",
+    "LogMessage",
+    "ParametersHeader",
+    "RequestMessage",
+    "RequestModality",
+    "TakedownMessage",
+]
+
+DATASET_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+
+Dataset = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=8_192)]
+
+
+class RequestModality(StrEnum):
+    """What a request says of its object; `auto` leaves it to the bytes."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    IMAGE = "image"
+    AUDIO = "audio"
+    ARCHIVE = "archive"
+    TABLE = "table"
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+
+class RequestMessage(_Message):
+    """`ummp.request/1`: collect one URI into one dataset."""
+
+    schema_: Literal["ummp.request/1"] = Field("ummp.request/1", alias="schema")
+    dataset: Dataset
+    uri: Uri
+    modality: RequestModality = RequestModality.AUTO
+    id: Text | None = Field(None, description="Idempotency key.")
+    sha256: Sha256 | None = Field(None, description="What the bytes must hash to.")
+    label: Any = None
+    attributes: dict[str, Any] | None = None
+    deadline: AwareDatetime | None = Field(None, description="No fetch begins after this time.")
+
+
+class LabelMessage(_Message):
+    """`ummp.label/1`: label one sample, content or URI of a dataset."""
+
+    schema_: Literal["ummp.label/1"] = Field("ummp.label/1", alias="schema")
+    dataset: Dataset
+    sample_id: Text | None = None
+    sha256: Sha256 | None = None
+    uri: Uri | None = None
+    label: Any
+    annotator: Text | None = None
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        _require_one(self, "sample_id", "sha256", "uri")
+        return self
+
+
+class TakedownMessage(_Message):
+    """`ummp.takedown/1`: take a content, URI, domain or sample out of every dataset."""
+
+    schema_: Literal["ummp.takedown/1"] = Field("ummp.takedown/1", alias="schema")
+    uri: Uri | None = None
+    sha256: Sha256 | None = None
+    domain: Annotated[str, StringConstraints(min_length=1, max_length=253, to_lower=True)] | None = None
+    sample_id: Text | None = None
+    reason: Text
+    requested_by: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        _require_one(self, "uri", "sha256", "domain", "sample_id")
+        return self
+
+
+class LogMessage(_Message):
+    """`ummp.log/1`: what a training process measured at a step."""
+
+    schema_: Literal["ummp.log/1"] = Field("ummp.log/1", alias="schema")
+    run: Text
+    step: Annotated[int, Field(ge=0)]
+    time: datetime | None = None
+    rank: Annotated[int, Field(ge=0)] = 0
+    metrics: dict[str, float] = {}
+    resources: dict[str, float] = {}
+    dataset: Dataset | None = None
+    version: Annotated[int, Field(ge=1)] | None = None
+    shard: Text | None = None
+    level: Text | None = None
+    message: str | None = None
+
+
+class ParametersHeader(_Message):
+    """`ummp.parameters/1`: the header of one chunk of a model's parameters; the chunk's bytes follow it."""
+
+    schema_: Literal["ummp.parameters/1"] = Field("ummp.parameters/1", alias="schema")
+    model: Text
+    round: Annotated[int, Field(ge=0)]
+    worker: Text
+    role: Literal["local", "global"]
+    samples: Annotated[int, Field(ge=0)]
+    codec: Text
+    chunk: Annotated[int, Field(ge=0)]
+    chunks: Annotated[int, Field(ge=1)]
+    checksum: Text
+
+
+def _require_one(message: BaseModel, *names: str) -> None:
+    given = [name for name in names if getattr(message, name) is not None]
+    if len(given) != 1:
+        raise ValueError(f"exactly one of {', '.join(names)} is required, got {', '.join(given) or 'none'}")
