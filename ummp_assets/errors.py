@@ -9,6 +9,7 @@ and our own loops try again), a `Permanent` one is not and says what to change.
     │   ├── StoreUnavailable     an object could not be read or written: permissions, full disk, network
     │   ├── IndexUnavailable     the index database did not answer
     │   ├── CommitConflict       another committer took the dataset version first; the next try builds on it
+    │   ├── StackFailed          a process that `ummp up` needs did not start or ended by itself
     │   └── WaitTimeout          what was waited for did not come in time
     └── Permanent
         ├── InvalidSettings      a setting is missing, malformed or contradicts another
@@ -20,6 +21,7 @@ and our own loops try again), a `Permanent` one is not and says what to change.
         ├── SchemaConflict       a column changed its type between batches of one dataset
         ├── DatasetNotFound      no dataset or no version of that name
         ├── OffsetsWentBack      a topic ends before what was already planned from it
+        ├── EmbeddedBrokerFailed the embedded broker could not start: port in use, folder locked or not writable
         └── AccountingMismatch   outcomes do not add up to the messages of the batch's range
 """
 
@@ -28,6 +30,7 @@ __all__ = [
     "BrokerUnavailable",
     "CommitConflict",
     "DatasetNotFound",
+    "EmbeddedBrokerFailed",
     "IndexUnavailable",
     "InvalidInput",
     "InvalidSettings",
@@ -37,6 +40,7 @@ __all__ = [
     "OffsetsWentBack",
     "Permanent",
     "SchemaConflict",
+    "StackFailed",
     "StoreUnavailable",
     "Transient",
     "UmmpError",
@@ -95,6 +99,10 @@ class CommitConflict(Transient):
     """Another committer created the dataset version first."""
 
 
+class StackFailed(Transient):
+    """A process that `ummp up` needs did not start or ended by itself."""
+
+
 class WaitTimeout(Transient):
     """What was waited for did not come in time."""
 
@@ -137,6 +145,10 @@ class DatasetNotFound(Permanent):
 
 class OffsetsWentBack(Permanent):
     """A topic ends before what was already planned from it."""
+
+
+class EmbeddedBrokerFailed(Permanent):
+    """The embedded broker could not start: the port is in use, or the folder is locked or not writable."""
 
 
 class AccountingMismatch(Permanent):
