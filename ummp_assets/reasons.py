@@ -67,6 +67,7 @@ class Reason(StrEnum):
     NAME_NOT_RESOLVED = "name_not_resolved", Outcome.DEAD, "The host name could not be resolved."
     CONNECTION_FAILED = "connection_failed", Outcome.DEAD, "No connection could be made, or it broke, on every attempt."
     TIMED_OUT = "timed_out", Outcome.DEAD, "The transfer was slower than the configured limits on every attempt."
+    INVALID_RESPONSE = "invalid_response", Outcome.DEAD, "The server's answer is not HTTP, or its headers never end."
     TLS_FAILED = "tls_failed", Outcome.DEAD, "The server's certificate could not be verified."
     TOO_MANY_REDIRECTS = "too_many_redirects", Outcome.DEAD, "More redirects than max_redirects."
     OBJECT_TOO_LARGE = "object_too_large", Outcome.DEAD, "The object is larger than max_object_bytes."
@@ -82,8 +83,31 @@ class Reason(StrEnum):
     # Cleaning.
     UNKNOWN_MODALITY = "unknown_modality", Outcome.DEAD, "The bytes are neither text, image nor audio that UMMP reads."
     CORRUPT_TEXT = "corrupt_text", Outcome.DEAD, "The bytes cannot be decoded as text."
+    TEXT_TOO_LARGE = "text_too_large", Outcome.FILTERED, "The document is larger than max_bytes."
+    TEXT_TOO_SHORT = "text_too_short", Outcome.FILTERED, "Fewer than min_characters are left after cleaning."
     CORRUPT_IMAGE = "corrupt_image", Outcome.DEAD, "The bytes cannot be decoded as an image."
+    UNSUPPORTED_IMAGE = (
+        "unsupported_image",
+        Outcome.DEAD,
+        "The bytes are of no image format that UMMP reads, or of a kind of pixels without a defined range.",
+    )
+    IMAGE_BYTES_OVER_LIMIT = "image_bytes_over_limit", Outcome.FILTERED, "The image file is larger than max_bytes."
+    TOO_MANY_PIXELS = "too_many_pixels", Outcome.FILTERED, "The image has more pixels than max_pixels."
+    TOO_MANY_SCANS = (
+        "too_many_scans",
+        Outcome.FILTERED,
+        "The JPEG would be decoded in so many passes that its scans hold more than 16 times max_pixels.",
+    )
+    IMAGE_TOO_SMALL = "image_too_small", Outcome.FILTERED, "The image's shorter side is below min_side_pixels."
+    IMAGE_TOO_ELONGATED = (
+        "image_too_elongated",
+        Outcome.FILTERED,
+        "The image's longer side is more than max_aspect_ratio times its shorter one.",
+    )
     CORRUPT_AUDIO = "corrupt_audio", Outcome.DEAD, "The bytes cannot be decoded as audio."
+    AUDIO_BYTES_OVER_LIMIT = "audio_bytes_over_limit", Outcome.FILTERED, "The audio file is larger than max_bytes."
+    AUDIO_TOO_SHORT = "audio_too_short", Outcome.FILTERED, "The recording is shorter than min_seconds."
+    AUDIO_TOO_LONG = "audio_too_long", Outcome.FILTERED, "The recording is longer than max_seconds."
     EXACT_DUPLICATE = (
         "exact_duplicate",
         Outcome.DUPLICATE,

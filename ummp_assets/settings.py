@@ -5,7 +5,7 @@ with two underscores: `UMMP_FETCH__MAX_OBJECT_BYTES=1000000`.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -60,7 +60,16 @@ class FetchSettings(BaseModel):
         10.0, description="Limit for making one connection."
     )
     total_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(300.0, description="Limit for one attempt.")
+    low_speed_bytes_per_second: Annotated[int, Field(ge=1)] = Field(
+        1_024, description="A transfer below this speed for low_speed_seconds is broken off."
+    )
+    low_speed_seconds: Annotated[int, Field(ge=1, le=3_600)] = Field(
+        30, description="How long a transfer may stay below low_speed_bytes_per_second."
+    )
     max_attempts: Annotated[int, Field(ge=1, le=20)] = Field(4, description="Attempts for one URI, the first included.")
+    retry_base_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
+        0.5, description="Upper end of the first random wait before another attempt; it doubles with each."
+    )
     max_retry_seconds: Annotated[float, Field(ge=0, le=3_600)] = Field(
         60.0, description="Limit for all waiting between the attempts of one URI."
     )
@@ -87,7 +96,14 @@ class TextSettings(BaseModel):
 
     model_config = _FROZEN
 
+    max_bytes: Annotated[int, Field(ge=1, le=1_073_741_824)] = Field(
+        16_777_216, description="Larger documents are filtered before they are read."
+    )
     min_characters: Annotated[int, Field(ge=0)] = Field(1, description="Shorter texts are filtered.")
+    repair_mojibake: bool = Field(True, description="Undo text that was once decoded in the wrong encoding.")
+    tokenizer: str = Field(
+        "cl100k_base", description="Vocabulary: cl100k_base, o200k_base, or the path of a Hugging Face tokenizer.json."
+    )
 
 
 class ImageSettings(BaseModel):
@@ -96,10 +112,22 @@ class ImageSettings(BaseModel):
     model_config = _FROZEN
 
     side_pixels: Annotated[int, Field(ge=8, le=4_096)] = Field(256, description="Side of the square that is stored.")
-    max_pixels: Annotated[int, Field(ge=1)] = Field(
-        89_478_485, description="Images with more pixels are rejected before decoding."
+    fit: Literal["crop", "pad"] = Field(
+        "crop", description="crop: the centre square of the image; pad: the whole image on the background."
+    )
+    background: Annotated[int, Field(ge=0, le=255)] = Field(
+        255, description="Grey value behind transparent pixels and beside padded images."
+    )
+    max_bytes: Annotated[int, Field(ge=1)] = Field(
+        67_108_864, description="Larger files are filtered before they are read."
+    )
+    max_pixels: Annotated[int, Field(ge=1, le=500_000_000)] = Field(
+        50_000_000, description="Images with more pixels are filtered before they are decoded."
     )
     min_side_pixels: Annotated[int, Field(ge=1)] = Field(16, description="Images with a shorter side are filtered.")
+    max_aspect_ratio: Annotated[float, Field(ge=1)] = Field(
+        4.0, description="Images whose longer side is more times the shorter one are filtered."
+    )
 
 
 class AudioSettings(BaseModel):
@@ -108,8 +136,13 @@ class AudioSettings(BaseModel):
     model_config = _FROZEN
 
     sample_rate_hz: Annotated[int, Field(ge=1_000, le=192_000)] = Field(16_000, description="Stored sample rate.")
-    max_seconds: Annotated[float, Field(gt=0)] = Field(3_600.0, description="Longer recordings are filtered.")
-    min_seconds: Annotated[float, Field(ge=0)] = Field(0.05, description="Shorter recordings are filtered.")
+    max_bytes: Annotated[int, Field(ge=1)] = Field(
+        268_435_456, description="Larger files are filtered before they are read."
+    )
+    max_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        600.0, description="Longer recordings are filtered. Memory grows with it, not with the batch."
+    )
+    min_seconds: Annotated[float, Field(ge=0.02)] = Field(0.05, description="Shorter recordings are filtered.")
     mel_bins: Annotated[int, Field(ge=8, le=256)] = Field(80, description="Bins of the log-mel spectrogram.")
 
 
