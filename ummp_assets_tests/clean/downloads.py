@@ -13,7 +13,7 @@ from ummp_assets.storage.stages import Manifest, StageWriter
 BATCH = "ummp.requests.normal~00000001"
 
 
-def raw_row(offset: int, content: bytes, **fields: Any) -> dict[str, Any]:
+def raw_row(offset: int, content: bytes, /, **fields: Any) -> dict[str, Any]:
     """Return a row of `RAW_SCHEMA` for a text sample with these bytes; `fields` replace columns."""
     row = {
         "sample_id": f"ummp.requests.normal~0~{offset}",

@@ -1,0 +1,132 @@
+"""One document: main text, normal form, language."""
+
+import unicodedata
+
+import pytest
+
+from ummp_assets.clean.text.document import CleanDocument, Verdict, clean_document
+from ummp_assets.clean.text.language import detect_language
+from ummp_assets.clean.text.main_text import extract_main_text, is_html
+from ummp_assets.clean.text.normalise import normalise_text
+from ummp_assets.reasons import Reason
+from ummp_assets.settings import TextSettings
+
+ARTICLE_1 = {
+    "ar": "يولد جميع الناس أحراراً متساوين في الكرامة والحقوق. وقد وهبوا عقلاً وضميراً.",
+    "de": "Alle Menschen sind frei und gleich an Würde und Rechten geboren.",
+    "en": "All human beings are born free and equal in dignity and rights.",
+    "es": "Todos los seres humanos nacen libres e iguales en dignidad y derechos.",
+    "fr": "Tous les êtres humains naissent libres et égaux en dignité et en droits.",
+    "hi": "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता और समानता प्राप्त है।",
+    "ja": "すべての人間は、生まれながらにして自由であり、かつ、尊厳と権利とについて平等である。",
+    "ko": "모든 인간은 태어날 때부터 자유로우며 그 존엄과 권리에 있어 동등하다.",
+    "pt": "Todos os seres humanos nascem livres e iguais em dignidade e em direitos.",
+    "ru": "Все люди рождаются свободными и равными в своем достоинстве и правах.",
+    "zh": "人人生而自由,在尊严和权利上一律平等。他们赋有理性和良心,并应以兄弟关系的精神相对待。",
+}
+
+PAGE = """<!doctype html><html><head><title>T</title><style>p {}</style><script>var x = 1;</script></head>
+<body><nav><a href="/">Home</a> <a href="/about">About</a></nav>
+<main><article><h1>Heading</h1><p>The first paragraph of the page says something.</p>
+<p>The second &amp; last one&nbsp;too.</p></article></main>
+<footer>Copyright</footer></body></html>"""
+
+
+def clean(data: bytes, media_type: str | None = None, **settings: int) -> CleanDocument:
+    document = clean_document(data, media_type, TextSettings.model_validate(settings))
+    assert isinstance(document, CleanDocument)
+    return document
+
+
+@pytest.mark.parametrize("language", sorted(ARTICLE_1))
+def test_language_is_named(language: str) -> None:
+    found, score = detect_language(ARTICLE_1[language])
+
+    assert found == language
+    assert 0.5 < score <= 1
+
+
+def test_language_of_text_without_words_is_undetermined() -> None:
+    assert detect_language("1234 ---\n== 5") == ("und", 0.0)
+
+
+def test_html_gives_its_main_text_only() -> None:
+    text = clean(PAGE.encode(), "text/html").text
+
+    assert text == "Heading\n\nThe first paragraph of the page says something.\n\nThe second & last one too."
+
+
+def test_page_without_a_main_part_gives_its_visible_text() -> None:
+    assert extract_main_text("<body><nav>Only a menu</nav></body>").strip() == "Only a menu"
+
+
+@pytest.mark.parametrize(
+    ("text", "media_type", "expected"),
+    [
+        ("plain", "text/html; charset=utf-8", True),
+        (PAGE, "text/plain", True),
+        ("\n <?xml version='1.0'?>\n<!-- made by -->\n<html lang='en'>", None, True),
+        ("a < b and <html> in prose", "text/plain", False),
+        ("# Heading\n<p>Markdown</p>", None, False),
+    ],
+)
+def test_html_is_recognised_by_type_or_start(text: str, media_type: str | None, expected: bool) -> None:
+    assert is_html(text, media_type) is expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "normal"),
+    [
+        ("cafe\u0301", "café"),
+        ("a\r\nb\rc\u2028d\x0be", "a\nb\nc\nd\ne"),
+        ("zero\u200bwidth\ufeff \x00and\x07 control\x9f", "zerowidth and control"),
+        ("so\xadft \u202eoverride\u202c", "soft override"),
+        ("one\xa0two\u3000three  four\t five", "one two three four five"),
+        ("    indented  code\n\n\n\n\nend   \n", "    indented code\n\nend"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("plain\u200djoiner", "plainjoiner"),
+        ("👩\u200d💻", "👩\u200d💻"),
+        ("The cafÃ© costs 5 â‚¬", "The café costs 5 €"),
+        ("lone \ud800 surrogate", "lone surrogate"),
+        ("", ""),
+    ],
+)
+def test_text_is_brought_to_normal_form(raw: str, normal: str) -> None:
+    assert normalise_text(raw) == normal
+    assert normalise_text(normal) == normal
+
+
+@pytest.mark.parametrize("text", ARTICLE_1.values())
+def test_ordinary_text_in_any_script_is_left_alone(text: str) -> None:
+    assert normalise_text(text) == unicodedata.normalize("NFC", text)
+
+
+def test_mojibake_is_left_when_repair_is_off() -> None:
+    assert clean("The cafÃ© is open".encode(), repair_mojibake=0).text == "The cafÃ© is open"
+
+
+def test_same_text_in_other_bytes_has_the_same_content_hash() -> None:
+    first = clean("Ein größerer Text für alle Menschen, die ihn hören.\r\n".encode("cp1252"))
+    second = clean("\ufeffEin gro\u0308ßerer  Text für alle Menschen, die ihn hören. ".replace("o\u0308", "ö").encode())
+
+    assert first.content_sha256 == second.content_sha256
+    assert (first.encoding, second.encoding) == ("cp1252", "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type", "reason", "measured"),
+    [
+        (b"", None, Reason.TEXT_TOO_SHORT, 0),
+        (b" \n\t\n", None, Reason.TEXT_TOO_SHORT, 0),
+        (b"<html><body><script>x()</script></body></html>", "text/html", Reason.TEXT_TOO_SHORT, 0),
+        (b"%PDF-1.4 ...", "text/plain", Reason.CORRUPT_TEXT, None),
+        (b"ab\x00\x00", None, Reason.CORRUPT_TEXT, 0.5),
+    ],
+)
+def test_unusable_document_is_rejected_with_what_was_measured(
+    data: bytes, media_type: str | None, reason: Reason, measured: float | None
+) -> None:
+    verdict = clean_document(data, media_type, TextSettings())
+
+    assert isinstance(verdict, Verdict)
+    assert (verdict.reason, verdict.measured) == (reason, measured)

@@ -1,0 +1,123 @@
+"""Token ids: carried vocabularies, a user's own, and the stage."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import tokenizers
+
+from ummp_assets.errors import InvalidSettings, ManifestMissing
+from ummp_assets.features.text import text_features
+from ummp_assets.features.text.tokenizers import load_tokenizer
+from ummp_assets.records import TEXT_SCHEMA
+from ummp_assets.settings import Settings, load_settings
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import StageWriter, read_table
+
+BATCH = "ummp.requests.normal~00000001"
+TEXTS = ["Hello world", "", "人人生而自由", "<|endoftext|> stays text", "def f(x):\n    return x\n"]
+
+
+def put_clean(store: ObjectStore, texts: list[str]) -> None:
+    rows = [
+        {
+            "sample_id": f"ummp.requests.normal~0~{number}",
+            "dataset": "docs",
+            "uri": "http://127.0.0.1/a.txt",
+            "sha256": "00",
+            "content_sha256": "00",
+            "text": text,
+            "language": "en",
+            "language_score": 1.0,
+            "encoding": "utf-8",
+            "characters": len(text),
+        }
+        for number, text in enumerate(texts)
+    ]
+    with StageWriter(store, "clean_text", BATCH, {"samples": TEXT_SCHEMA}) as writer:
+        writer.write("samples", pa.RecordBatch.from_pylist(rows, schema=TEXT_SCHEMA))
+        writer.commit(code_version="1")
+
+
+@pytest.fixture
+def own_tokenizer(tmp_path: Path) -> Path:
+    tokenizer = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({"all": 0, "beings": 1, "[UNK]": 2, "</s>": 3}, "[UNK]")
+    )
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.enable_truncation(2)
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+def test_known_ids_of_the_published_vocabularies() -> None:
+    assert load_tokenizer("cl100k_base").encode("hello world") == [15339, 1917]
+    assert load_tokenizer("o200k_base").encode("hello world") == [24912, 2375]
+    assert load_tokenizer("cl100k_base").end_of_text == 100257
+    assert load_tokenizer("cl100k_base").vocabulary_size == 100277
+
+
+@pytest.mark.parametrize("name", ["cl100k_base", "o200k_base"])
+@pytest.mark.parametrize("text", [*TEXTS, "🙂" * 500, "a" * 300_000, "\n" * 300_000])
+def test_decoding_gives_the_text_back(name: str, text: str) -> None:
+    tokenizer = load_tokenizer(name)
+
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_long_text_has_the_ids_of_its_parts_at_line_ends() -> None:
+    tokenizer = load_tokenizer("cl100k_base")
+    paragraph = "Prose, with  spaces;\n  and * lists\n\n"
+    one = tokenizer.encode(paragraph)
+
+    assert tokenizer.encode(paragraph * 5_000) == one * 5_000
+
+
+def test_own_tokenizer_is_read_from_its_file(own_tokenizer: Path) -> None:
+    tokenizer = load_tokenizer(str(own_tokenizer))
+
+    assert tokenizer.encode("all beings all </s>") == [0, 1, 0, 2, 2, 2]
+    assert (tokenizer.vocabulary_size, tokenizer.end_of_text) == (4, 3)
+    assert tokenizer.name.startswith("tokenizer.json-")
+
+
+@pytest.mark.parametrize("name", ["gpt2", "missing.json", __file__ + ".json"])
+def test_unusable_tokenizer_says_what_is_expected(name: str) -> None:
+    with pytest.raises(InvalidSettings, match="UMMP_CLEAN__TEXT__TOKENIZER"):
+        load_tokenizer(name)
+
+
+def test_stage_writes_ids_in_the_order_of_the_texts(store: ObjectStore, settings: Settings) -> None:
+    put_clean(store, TEXTS)
+
+    manifest = text_features(store, settings, BATCH)
+
+    rows = [row for part in read_table(store, manifest, "samples") for row in part.to_pylist()]
+    tokenizer = load_tokenizer("cl100k_base")
+    assert [row["sample_id"] for row in rows] == [f"ummp.requests.normal~0~{number}" for number in range(5)]
+    assert [tokenizer.decode(row["token_ids"]) for row in rows] == TEXTS
+    assert [row["tokens"] for row in rows] == [len(row["token_ids"]) for row in rows]
+    assert manifest.numbers == {"samples_in": 5, "samples_out": 5, "tokens": sum(row["tokens"] for row in rows)}
+    assert manifest.rules["tokenizer"] == "cl100k_base"
+
+
+def test_stage_uses_the_configured_tokenizer(store: ObjectStore, tmp_path: Path, own_tokenizer: Path) -> None:
+    settings = load_settings(home=tmp_path, clean={"text": {"tokenizer": str(own_tokenizer)}})
+    put_clean(store, ["all all beings"])
+
+    manifest = text_features(store, settings, BATCH)
+
+    (part,) = read_table(store, manifest, "samples")
+    assert part.column("token_ids").to_pylist() == [[0, 0, 1]]
+
+
+def test_stage_runs_on_a_batch_without_texts(store: ObjectStore, settings: Settings) -> None:
+    put_clean(store, [])
+
+    assert text_features(store, settings, BATCH).numbers == {"samples_in": 0, "samples_out": 0, "tokens": 0}
+
+
+def test_stage_without_clean_text_says_so(store: ObjectStore, settings: Settings) -> None:
+    with pytest.raises(ManifestMissing, match="clean_text"):
+        text_features(store, settings, BATCH)
