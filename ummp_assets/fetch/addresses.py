@@ -1,0 +1,59 @@
+"""Which addresses may be talked to.
+
+The check stands at connect time, on the address that the socket really goes to: after DNS, on each redirect and for
+each new connection, so that a name that resolves to a private address, or does so the second time (DNS rebinding),
+does not pass. Public means global unicast by the IANA special-purpose registries, as `ipaddress` knows them; that
+leaves out private, loopback, link-local (with the metadata services at 169.254.169.254), multicast and reserved ones.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+
+from ummp_assets.errors import InvalidSettings
+
+__all__ = ["AddressPolicy"]
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class AddressPolicy:
+    """Allows public addresses and the networks that a site names.
+
+    Parameters
+    ----------
+    allowed:
+        Networks in CIDR form; raises `InvalidSettings` when one is none.
+    """
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        try:
+            self._allowed = tuple(ipaddress.ip_network(network) for network in allowed)
+        except ValueError as error:
+            raise InvalidSettings(f"UMMP_FETCH__ALLOWED_ADDRESSES: {error}") from error
+        self._known: dict[str, bool] = {}
+
+    def allows(self, address: str) -> bool:
+        """Return whether the literal IP address may be talked to; False for anything that is none."""
+        known = self._known.get(address)
+        if known is None:
+            known = self._known[address] = self._decide(address)
+        return known
+
+    def _decide(self, text: str) -> bool:
+        try:
+            address = _unwrap(ipaddress.ip_address(text.partition("%")[0]))
+        except ValueError:
+            return False
+        if any(address in network for network in self._allowed):
+            return True
+        return address.is_global and not address.is_multicast
+
+
+def _unwrap(address: _Address) -> _Address:
+    """Return the IPv4 address that an IPv6 one stands for (mapped, 6to4, NAT64), else the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address

@@ -1,0 +1,208 @@
+"""One curl handle, reused for one transfer after another, and what it receives."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pycurl
+
+from ummp_assets.fetch.addresses import AddressPolicy
+from ummp_assets.fetch.body import BodyTooLarge, BodyWriter
+from ummp_assets.fetch.fetched import Attempt, FetchRequest
+from ummp_assets.fetch.hosts import Host
+from ummp_assets.fetch.urls import HttpUrl
+from ummp_assets.reasons import Reason
+from ummp_assets.settings import FetchSettings
+
+__all__ = ["Download", "HttpTransfer"]
+
+# Larger than libcurl's 16 kB: fewer calls into Python for each object.
+_RECEIVE_BUFFER_BYTES = 131_072
+# The text of an error page is thrown away, but read so far, so that the connection can be used again.
+_MAX_ERROR_PAGE_BYTES = 65_536
+_CA_FILE_VARIABLES = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+@dataclass(slots=True, eq=False)
+class Download:
+    """An http(s) request on its way: what is left of it survives from one attempt to the next."""
+
+    request: FetchRequest
+    url: HttpUrl
+    host: "Host[Download]"
+    body: BodyWriter
+    attempts: list[Attempt] = field(default_factory=list)
+    redirects: list[str] = field(default_factory=list)
+    failures: int = 0
+    waited_seconds: float = 0.0
+    resume_at: int = 0
+    """Bytes of the body, as transferred, that `body` holds from a broken attempt; 0 to start from nothing."""
+    validator: str | None = None
+    """Strong ETag or date of those bytes, for `If-Range`."""
+
+
+class HttpTransfer:
+    """Receives one response at a time into the download's body.
+
+    After the transfer has ended, `status` and `headers` describe the response, `refused` names an address that policy
+    did not let it connect to, `fault` why the body was not taken and `storage_error` why it could not be.
+    """
+
+    def __init__(self, settings: FetchSettings, addresses: AddressPolicy) -> None:
+        self._addresses = addresses
+        self._lines: list[bytes] = []
+        self._headers: dict[str, str] | None = None
+        self._sockets: list[socket.socket] = []
+        self._sent_headers: list[str] = []
+        self.download: Download
+        self.handle: Any = pycurl.Curl()
+        self.handle.owner = self
+        self._set_up(settings)
+        self._forget()
+
+    def begin(self, download: Download, started: str) -> None:
+        """Make the handle ready for the next attempt of a download; `started` is the time now."""
+        self._forget()
+        self.download, self.started = download, started
+        self.handle.setopt(pycurl.URL, download.url.text)
+        headers = []
+        if download.resume_at and download.validator:
+            headers += [f"Range: bytes={download.resume_at}-", f"If-Range: {download.validator}"]
+        if headers != self._sent_headers:
+            self.handle.setopt(pycurl.HTTPHEADER, headers)
+            self._sent_headers = headers
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers of the last response by lower-case name; those that came several times joined by commas."""
+        if self._headers is None:
+            self._headers = _parse_headers(self._lines)
+        return self._headers
+
+    @property
+    def status(self) -> int | None:
+        """Status of the last response, None when none came."""
+        return self.handle.getinfo(pycurl.RESPONSE_CODE) or None
+
+    def end(self, error: str | None) -> Attempt:
+        """Return the attempt that has just ended."""
+        for opened in self._sockets:
+            opened.close()
+        self._sockets.clear()
+        info = self.handle.getinfo
+        return Attempt(
+            self.started,
+            self.download.url.text,
+            info(pycurl.PRIMARY_IP) or None,
+            self.status,
+            error,
+            info(pycurl.SIZE_DOWNLOAD_T),
+        )
+
+    def close(self) -> None:
+        """Free the handle."""
+        self.handle.owner = None
+        self.handle.close()
+        for opened in self._sockets:
+            opened.close()
+
+    def _set_up(self, settings: FetchSettings) -> None:
+        option = self.handle.setopt
+        option(pycurl.NOSIGNAL, 1)
+        option(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        option(pycurl.FOLLOWLOCATION, 0)
+        option(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
+        option(pycurl.USERAGENT, settings.user_agent)
+        option(pycurl.CONNECTTIMEOUT_MS, int(settings.connect_timeout_seconds * 1_000))
+        option(pycurl.TIMEOUT_MS, int(settings.total_timeout_seconds * 1_000))
+        option(pycurl.LOW_SPEED_LIMIT, settings.low_speed_bytes_per_second)
+        option(pycurl.LOW_SPEED_TIME, settings.low_speed_seconds)
+        option(pycurl.MAXFILESIZE_LARGE, settings.max_object_bytes)
+        option(pycurl.BUFFERSIZE, _RECEIVE_BUFFER_BYTES)
+        option(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        # A bound `append` costs a tenth of a Python function, and most responses have some eight headers.
+        option(pycurl.HEADERFUNCTION, self._lines.append)
+        option(pycurl.WRITEFUNCTION, self._receive)
+        certificates = next((os.environ[name] for name in _CA_FILE_VARIABLES if os.environ.get(name)), None)
+        if certificates:
+            option(pycurl.CAINFO, certificates)
+
+    def _forget(self) -> None:
+        self._lines.clear()
+        self._headers = None
+        self._sink: Any = None
+        self._dropped_bytes = 0
+        self.refused: str | None = None
+        self.fault: Reason | None = None
+        self.storage_error: OSError | None = None
+
+    def _open_socket(self, _purpose: int, target: Any) -> Any:
+        family, kind, protocol, address = target
+        if not self._addresses.allows(address[0]):
+            self.refused = address[0]
+            return pycurl.SOCKET_BAD
+        opened = socket.socket(family, kind, protocol)
+        # libcurl works on a duplicate; this one is closed when the transfer ends.
+        self._sockets.append(opened)
+        return opened
+
+    def _receive(self, data: bytes) -> int | None:
+        """Take a piece of the body; 0 tells libcurl to break off."""
+        try:
+            if self._sink is None:
+                self._sink = self._choose_sink()
+            self._sink(data)
+        except BodyTooLarge:
+            self.fault = Reason.OBJECT_TOO_LARGE
+        except _ResponseUnusable:
+            self.fault = Reason.INVALID_RESPONSE
+        except OSError as error:
+            self.storage_error = error
+        else:
+            return None
+        return 0
+
+    def _choose_sink(self) -> Any:
+        download = self.download
+        status = _status_of(self._lines)
+        if status == 206 and download.resume_at:
+            if self.headers.get("content-range", "").startswith(f"bytes {download.resume_at}-"):
+                return download.body.write
+            raise _ResponseUnusable
+        if status == 200 or 202 < status < 206:
+            if download.body.byte_count:
+                download.body.reset()
+            download.resume_at = 0
+            return download.body.write
+        return self._drop
+
+    def _drop(self, data: bytes) -> None:
+        self._dropped_bytes += len(data)
+        if self._dropped_bytes > _MAX_ERROR_PAGE_BYTES:
+            raise _ResponseUnusable
+
+
+class _ResponseUnusable(Exception):
+    """The body cannot be used, whatever it says."""
+
+
+def _status_of(lines: list[bytes]) -> int:
+    # Interim responses (1xx) come before the final one, whose status line is the last.
+    for line in reversed(lines):
+        if line.startswith(b"HTTP/"):
+            return int(line.split(None, 2)[1])
+    return 0
+
+
+def _parse_headers(lines: list[bytes]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.decode("latin-1").partition(":")
+        if colon:
+            key, text = name.strip().lower(), value.strip()
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        elif name.startswith("HTTP/"):
+            headers.clear()
+    return headers
