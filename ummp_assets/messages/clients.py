@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoBrokersAvailable
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from ummp_assets.errors import BrokerUnavailable, InvalidSettings
 from ummp_assets.settings import Settings
@@ -66,7 +66,7 @@ def broker_errors(settings: Settings) -> Iterator[None]:
     """Turn the loss of the broker in mid-work into `BrokerUnavailable`."""
     try:
         yield
-    except (KafkaConnectionError, KafkaTimeoutError, NoBrokersAvailable) as error:
+    except (KafkaConnectionError, KafkaTimeoutError) as error:
         raise BrokerUnavailable(settings.bootstrap_servers, error) from error
 
 
