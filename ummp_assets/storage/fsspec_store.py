@@ -1,18 +1,21 @@
-"""The store on any fsspec file system: s3, gs, abfs, hdfs, memory and more.
+"""The store on any fsspec file system whose puts are atomic: s3, gs, abfs, memory and more.
 
-`create` relies on the back end's own put-if-absent (`mode="create"`: a conditional put on S3 and Google Storage).
+`create` relies on the back end's own put-if-absent (`mode="create"`: a conditional put on S3, Google Storage and
+Azure).
 """
 
+import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import fsspec
 
-from ummp_assets.errors import InvalidSettings, ObjectNotFound, StoreUnavailable
+from ummp_assets.errors import InvalidInput, InvalidSettings, ObjectNotFound, StoreUnavailable
 from ummp_assets.storage.objects import ObjectInfo, check_path
+from ummp_assets.storage.scratch import ScratchFolder
 
 __all__ = ["FsspecStore"]
 
@@ -23,78 +26,101 @@ class FsspecStore:
 
     def __init__(self, url: str) -> None:
         try:
-            self._files, self._root = fsspec.core.url_to_fs(url)
+            # A cached listing would hide what other processes put.
+            self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise InvalidSettings(f"UMMP_STORE={url}: {error}") from error
         self._url = url.rstrip("/")
-        self._root = self._root.rstrip("/")
+        self._root = root.rstrip("/")
+        self._scratch = ScratchFolder(Path(tempfile.gettempdir()) / f"ummp-{os.getuid()}")
 
     def read(self, path: str) -> bytes:
+        target = self._target(path)
         with self._using(path):
-            return cast(bytes, self._files.cat_file(self._target(path)))
+            return cast(bytes, self._files.cat_file(target))
 
     def open(self, path: str) -> BinaryIO:
+        target = self._target(path)
         with self._using(path):
-            return cast(BinaryIO, self._files.open(self._target(path), "rb"))
+            file = self._files.open(target, "rb")
+            # s3fs opens a folder as an empty file.
+            if getattr(file, "details", {}).get("type") == "directory":
+                raise FileNotFoundError(target)
+            return cast(BinaryIO, file)
 
     def write(self, path: str, data: bytes) -> None:
         target = self._target(path)
         with self._using(path):
-            self._make_folder(target)
-            self._files.pipe_file(target, data)
+            self._put(target, lambda: self._files.pipe_file(target, data))
 
     def create(self, path: str, data: bytes) -> bool:
         target = self._target(path)
         with self._using(path):
-            self._make_folder(target)
             try:
-                self._files.pipe_file(target, data, mode="create")
+                self._put(target, lambda: self._files.pipe_file(target, data, mode="create"))
             except FileExistsError:
                 return False
+            except OSError:
+                # s3fs passes a refused conditional put on as "invalid argument" (412) or "busy" (409).
+                if self._is_file(target):
+                    return False
+                raise
             return True
 
     def upload(self, file: Path, path: str) -> None:
         target = self._target(path)
+        if not file.is_file():
+            raise InvalidInput(f"{file} is no file that could be moved to {self.uri(path)}")
         with self._using(path):
-            self._make_folder(target)
-            self._files.put_file(str(file), target)
+            self._put(target, lambda: self._files.put_file(str(file), target))
             file.unlink()
 
     def exists(self, path: str) -> bool:
+        target = self._target(path)
         with self._using(path):
-            return bool(self._files.isfile(self._target(path)))
+            return self._is_file(target)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         top = self._target(prefix) if prefix else self._root
-        with self._using(prefix):
-            found: dict[str, dict[str, Any]] = self._files.find(top, detail=True)
+        found: dict[str, dict[str, Any]] = {}
+        with self._using(prefix), suppress(FileNotFoundError):
+            found = self._files.find(top, detail=True)
         for name in sorted(found):
-            details = found[name]
-            modified = details.get("LastModified") or details.get("created") or details.get("mtime") or 0
-            seconds = modified.timestamp() if hasattr(modified, "timestamp") else float(modified)
-            yield ObjectInfo(name[len(self._root) :].lstrip("/"), int(details["size"]), seconds)
+            # Asked for the files below an object, fsspec gives the object itself.
+            if name != top:
+                yield _describe(name[len(self._root) :].lstrip("/"), found[name])
 
     def delete(self, path: str) -> None:
         target = self._target(path)
-        with self._using(path):
-            try:
-                self._files.rm_file(target)
-            except FileNotFoundError:
-                return
+        with self._using(path), suppress(FileNotFoundError):
+            self._files.rm_file(target)
 
     def uri(self, path: str = "") -> str:
         return f"{self._url}/{path}" if path else self._url
 
     def scratch_directory(self) -> Path:
-        if not hasattr(self, "_scratch"):
-            self._scratch = tempfile.TemporaryDirectory(prefix="ummp-")
-        return Path(self._scratch.name)
+        try:
+            return self._scratch.path
+        except OSError as error:
+            raise StoreUnavailable(tempfile.gettempdir(), error) from error
 
     def _target(self, path: str) -> str:
         return f"{self._root}/{check_path(path)}"
 
-    def _make_folder(self, target: str) -> None:
-        self._files.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+    def _put(self, target: str, put: Callable[[], object]) -> None:
+        try:
+            put()
+        except FileNotFoundError:
+            # Only some file systems have folders, and asking for one costs S3 two requests: hence not beforehand.
+            self._files.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            put()
+
+    def _is_file(self, target: str) -> bool:
+        # Not fsspec's own `isfile`: it answers False whenever the storage fails.
+        try:
+            return bool(self._files.info(target)["type"] == "file")
+        except FileNotFoundError:
+            return False
 
     @contextmanager
     def _using(self, path: str) -> Iterator[None]:
@@ -102,5 +128,12 @@ class FsspecStore:
             yield
         except FileNotFoundError:
             raise ObjectNotFound(self.uri(path)) from None
-        except OSError as error:
+        except Exception as error:
+            # Each back end has errors of its own besides OSError: botocore's, aiohttp's, Azure's.
             raise StoreUnavailable(self.uri(path), error) from error
+
+
+def _describe(path: str, details: dict[str, Any]) -> ObjectInfo:
+    modified = details.get("LastModified") or details.get("created") or details.get("mtime") or 0
+    seconds = modified.timestamp() if hasattr(modified, "timestamp") else float(modified)
+    return ObjectInfo(path, int(details["size"]), seconds)

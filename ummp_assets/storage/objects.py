@@ -13,7 +13,10 @@ from typing import BinaryIO, Protocol
 from ummp_assets.errors import InvalidInput
 from ummp_assets.settings import Settings
 
-__all__ = ["ObjectInfo", "ObjectStore", "check_path", "open_store"]
+__all__ = ["SCRATCH", "ObjectInfo", "ObjectStore", "check_path", "open_store"]
+
+SCRATCH = ".scratch"
+"""The one name directly below the root that no object may have: a local store keeps its temporary files there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,11 @@ class ObjectStore(Protocol):
         ...
 
     def open(self, path: str) -> BinaryIO:
-        """Return a seekable reader of the object; raises `ObjectNotFound`."""
+        """Return a seekable reader of the object; raises `ObjectNotFound`.
+
+        Once open, it gives the object as it was or, where the object was replaced meanwhile, raises `OSError`: never
+        a mixture.
+        """
         ...
 
     def write(self, path: str, data: bytes) -> None:
@@ -51,7 +58,10 @@ class ObjectStore(Protocol):
         ...
 
     def upload(self, file: Path, path: str) -> None:
-        """Move a local file into the store atomically; the local file is gone afterwards."""
+        """Move a local file into the store atomically; the local file is gone afterwards.
+
+        Raises `InvalidInput` when there is no such file.
+        """
         ...
 
     def exists(self, path: str) -> bool:
@@ -78,9 +88,10 @@ class ObjectStore(Protocol):
 def check_path(path: str) -> str:
     """Return the path if it stays below the root, else raise `InvalidInput`."""
     parts = path.split("/")
-    if path.startswith("/") or "\\" in path or "\0" in path or any(part in ("", ".", "..") for part in parts):
+    if "\\" in path or "\0" in path or parts[0] == SCRATCH or any(part in ("", ".", "..") for part in parts):
         raise InvalidInput(
-            f"{path!r} is no path inside a store: relative, with '/' between names, without '.' and '..'"
+            f"{path!r} is no path inside a store: relative, with '/' between names, without '.' and '..', "
+            f"not below {SCRATCH}"
         )
     return path
 

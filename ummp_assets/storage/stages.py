@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +23,8 @@ from ummp_assets.errors import ManifestCorrupt, ManifestMissing, ObjectNotFound,
 from ummp_assets.reasons import Outcome
 from ummp_assets.records import OUTCOME_SCHEMA, Rejection
 from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.tables import TableLimits, TableWriter, hash_footer
+from ummp_assets.storage.tensors import tensors_from_binary
 
 __all__ = [
     "FileEntry",
@@ -37,17 +39,22 @@ __all__ = [
 
 FORMAT = 1
 OUTCOMES = "outcomes"
-_FILE_BYTES = 256 * 2**20
+DEFAULT_LIMITS = TableLimits()
 
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One Parquet file of a table; `path` is relative to the store's root."""
+    """One Parquet file of a table; `path` is relative to the store's root.
+
+    `sha256` is of the whole file, `footer_sha256` of Parquet's metadata at its end, which unlike its pages carries no
+    checksum of its own.
+    """
 
     path: str
     rows: int
     byte_count: int
     sha256: str
+    footer_sha256: str
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -117,11 +124,11 @@ class Manifest:
                     f"{path} has format {fields['format']}, this UMMP reads up to {FORMAT}: upgrade it"
                 )
             fields["tables"] = {
-                name: [FileEntry(**entry) for entry in entries] for name, entries in fields["tables"].items()
+                name: tuple(FileEntry(**entry) for entry in entries) for name, entries in fields["tables"].items()
             }
-            fields["outcomes"] = [OutcomeCount(**entry) for entry in fields["outcomes"]]
+            fields["outcomes"] = tuple(OutcomeCount(**entry) for entry in fields["outcomes"])
             return cls(**fields)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ManifestCorrupt(f"{path} is no manifest of a stage: {error}") from error
 
 
@@ -144,18 +151,39 @@ def read_manifest(store: ObjectStore, stage: str, batch: str) -> Manifest:
 def read_table(
     store: ObjectStore, manifest: Manifest, table: str, *, columns: Sequence[str] | None = None, batch_rows: int = 1_024
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a table's rows in order, never more than `batch_rows` at once.
+    """Yield a table's rows in order, never more than `batch_rows` or than one row group at once.
 
-    Raises `ManifestCorrupt` when a file that the manifest names is missing or unreadable.
+    Raises `ManifestCorrupt` when a file that the manifest names is missing or not what was written, and
+    `StoreUnavailable` when the store failed while it was read.
     """
     for entry in manifest.tables.get(table, ()):
         try:
-            with store.open(entry.path) as file, pq.ParquetFile(file) as parquet:
-                yield from parquet.iter_batches(batch_size=batch_rows, columns=columns)
+            with store.open(entry.path) as file:
+                yield from _read_file(file, entry, columns, batch_rows)
         except ObjectNotFound as error:
             raise ManifestCorrupt(f"{error}, which the manifest of {manifest.stage} {manifest.batch} names") from error
-        except pa.ArrowInvalid as error:
-            raise ManifestCorrupt(f"{store.uri(entry.path)} is no Parquet file: {error}") from error
+        except (pa.ArrowException, OSError, ValueError) as error:
+            # Arrow gives OSError for damaged pages and for a failing disk: the sha256 tells them apart.
+            if _hash_object(store, entry.path) != entry.sha256:
+                raise ManifestCorrupt(
+                    f"{store.uri(entry.path)} is not the file that was committed, its sha256 differs: {error}"
+                ) from error
+            raise StoreUnavailable(store.uri(entry.path), error) from error
+
+
+def _read_file(
+    file: BinaryIO, entry: FileEntry, columns: Sequence[str] | None, batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    if hash_footer(file) != entry.footer_sha256:
+        raise ValueError("its footer is another one")
+    missing_rows = entry.rows
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        for group in range(parquet.num_row_groups):
+            for rows in parquet.iter_batches(batch_size=batch_rows, row_groups=[group], columns=columns):
+                missing_rows -= rows.num_rows
+                yield tensors_from_binary(rows)
+    if missing_rows:
+        raise ValueError(f"{missing_rows} rows are missing")
 
 
 class StageWriter:
@@ -170,25 +198,33 @@ class StageWriter:
     ...     manifest = writer.commit(code_version="1")
     """
 
-    def __init__(self, store: ObjectStore, stage: str, batch: str, schemas: Mapping[str, pa.Schema]) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        stage: str,
+        batch: str,
+        schemas: Mapping[str, pa.Schema],
+        limits: TableLimits = DEFAULT_LIMITS,
+    ) -> None:
         self._store, self._stage, self._batch = store, stage, batch
         self._schemas = {**schemas, OUTCOMES: OUTCOME_SCHEMA}
-        self._files: dict[str, list[Path]] = {name: [] for name in self._schemas}
-        self._open: dict[str, pq.ParquetWriter] = {}
+        self._limits = limits
         self._counts: Counter[tuple[str, str, str, str]] = Counter()
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
         scratch = TemporaryDirectory(dir=self._store.scratch_directory(), ignore_cleanup_errors=True)
         self._folder = Path(self._cleanup.enter_context(scratch))
+        self._tables = {
+            name: TableWriter(self._folder, name, schema, self._limits) for name, schema in self._schemas.items()
+        }
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for writer in self._open.values():
-            writer.close()
-        self._open.clear()
+        for table in self._tables.values():
+            table.abandon()
         self._cleanup.close()
 
     @property
@@ -197,15 +233,9 @@ class StageWriter:
         return self._folder
 
     def write(self, table: str, rows: pa.RecordBatch) -> None:
-        """Append rows to a table; they must have the table's schema."""
-        if rows.num_rows == 0:
-            return
-        try:
-            self._writer(table).write_batch(rows)
-            if self._files[table][-1].stat().st_size >= _FILE_BYTES:
-                self._open.pop(table).close()
-        except OSError as error:
-            raise StoreUnavailable(str(self._folder), error) from error
+        """Append rows to a table; raises `InvalidInput` when they have another schema, `StoreUnavailable` when the
+        disk does not take them."""
+        self._tables[table].write(rows)
 
     def reject(self, rejections: Iterable[Rejection]) -> None:
         """Record samples that end here, in the table `outcomes` and in the counts."""
@@ -236,42 +266,42 @@ class StageWriter:
         numbers: Mapping[str, int | float] | None = None,
     ) -> Manifest:
         """Move the files into the store, put the manifest and return it; raises `StoreUnavailable`."""
-        for writer in self._open.values():
-            writer.close()
-        self._open.clear()
         manifest = Manifest(
             stage=self._stage,
             batch=self._batch,
             code_version=code_version,
             rules=dict(rules or {}),
             inputs={item.stage: item.sha256 for item in inputs},
-            tables={name: self._move(name) for name, files in self._files.items() if files},
-            outcomes=sorted(OutcomeCount(*key, count) for key, count in self._counts.items()),
+            tables={name: entries for name, table in self._tables.items() if (entries := self._move(name, table))},
+            outcomes=tuple(sorted(OutcomeCount(*key, count) for key, count in self._counts.items())),
             numbers=dict(numbers or {}),
         )
         self._store.write(stage_path(self._stage, self._batch), manifest.to_json())
         return manifest
 
-    def _writer(self, table: str) -> pq.ParquetWriter:
-        if table not in self._open:
-            path = self._folder / f"{table}-{len(self._files[table]):04d}.parquet"
-            self._files[table].append(path)
-            self._open[table] = pq.ParquetWriter(path, self._schemas[table], compression="zstd", compression_level=1)
-        return self._open[table]
-
-    def _move(self, table: str) -> list[FileEntry]:
+    def _move(self, name: str, table: TableWriter) -> tuple[FileEntry, ...]:
         entries = []
-        for number, file in enumerate(self._files[table]):
+        for number, file in enumerate(table.finish()):
             digest = hash_file(file)
-            path = stage_path(self._stage, self._batch, f"{table}-{number:04d}-{digest[:16]}.parquet")
+            with file.open("rb") as opened:
+                footer_digest = hash_footer(opened)
+            path = stage_path(self._stage, self._batch, f"{name}-{number:04d}-{digest[:16]}.parquet")
             rows = pq.read_metadata(file).num_rows
             byte_count = file.stat().st_size
             self._store.upload(file, path)
-            entries.append(FileEntry(path, rows, byte_count, digest))
-        return entries
+            entries.append(FileEntry(path, rows, byte_count, digest, footer_digest))
+        return tuple(entries)
 
 
 def hash_file(file: Path) -> str:
     """Return the sha256 of a local file, in hex."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _hash_object(store: ObjectStore, path: str) -> str:
+    digest = hashlib.sha256()
+    with store.open(path) as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,55 @@
+"""The stores that one contract suite runs on, and worker processes that use them at the same time."""
+
+import multiprocessing
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from ummp_assets.storage.fsspec_store import FsspecStore
+from ummp_assets.storage.local_store import LocalStore
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets_tests.storage.s3_server import run_s3_server
+
+SHARED = ["local", "local with fsync", "s3"]
+"""Stores that several processes can use; fsspec's memory:// lives in one."""
+
+
+@pytest.fixture(scope="session")
+def s3_bucket() -> Iterator[str]:
+    with run_s3_server() as endpoint, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.filesystem("s3").mkdir("ummp-tests")
+        yield "ummp-tests"
+
+
+@pytest.fixture(params=["local", "local with fsync", "memory", "s3"])
+def object_store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    return _make_store(request.param, tmp_path, request.getfixturevalue)
+
+
+@pytest.fixture(params=SHARED)
+def shared_store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    return _make_store(request.param, tmp_path, request.getfixturevalue)
+
+
+def _make_store(kind: str, folder: Path, get_fixture: Callable[[str], str]) -> ObjectStore:
+    if kind == "memory":
+        return FsspecStore(f"memory://{uuid.uuid4().hex}")
+    if kind == "s3":
+        return FsspecStore(f"s3://{get_fixture('s3_bucket')}/{uuid.uuid4().hex}")
+    return LocalStore(folder / "root", fsync=kind == "local with fsync")
+
+
+@pytest.fixture(scope="session")
+def workers(s3_bucket: str) -> Iterator[ProcessPoolExecutor]:
+    """Six processes that inherit the address of the S3 server."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(6, mp_context=context) as pool:
+        yield pool

@@ -1,0 +1,40 @@
+"""An S3 server on loopback for tests, in a process of its own: moto's, one request at a time.
+
+Its check of `If-None-Match` and the put that follows are two steps; a second thread could come in between, which S3
+itself does not allow.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["run_s3_server"]
+
+
+@contextmanager
+def run_s3_server() -> Iterator[str]:
+    """Run a server without buckets and yield its endpoint URL."""
+    command = [sys.executable, "-m", __name__]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            endpoint = process.stdout.readline().strip()
+            assert endpoint, f"the S3 server ended with code {process.wait()}"
+            yield endpoint
+        finally:
+            process.kill()
+
+
+def _serve() -> None:
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
+    sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    _serve()
