@@ -1,0 +1,113 @@
+"""Stage `clean_audio`: raw bytes to mono waveforms of one rate, or rejections."""
+
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ummp_assets.clean.audio_decode import DecodedAudio, decode_audio
+from ummp_assets.clean.cores import available_cores
+from ummp_assets.clean.refusals import Refusal
+from ummp_assets.clean.runner import CleanedChunk, CleanStage, run_clean_stage
+from ummp_assets.reasons import Reason
+from ummp_assets.records import AUDIO_SCHEMA, Modality, Rejection
+from ummp_assets.settings import AudioSettings, Settings
+from ummp_assets.storage.index import Index
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.raw import raw_bytes
+from ummp_assets.storage.stages import Manifest
+
+__all__ = ["CODE_VERSION", "RULES", "STAGE", "clean_audio"]
+
+STAGE = "clean_audio"
+CODE_VERSION = "1"
+RULES = {"audio_bytes": "1", "decode": "1", "duration": "1", "resample": "1"}
+
+# A recording's size is not known before it is decoded: chunks are small, so that a few hours of silence that stand in a
+# few kilobytes fit into memory.
+_CHUNK_ROWS = 4
+_CHUNK_RAW_BYTES = 4 * 2**20
+_MEMORY_BYTES = 640 * 2**20
+_CHUNKS_BESIDE_WORKERS = 2
+
+
+def clean_audio(store: ObjectStore, index: Index, settings: Settings, batch: str) -> Manifest:
+    """Clean the recordings of a batch and commit them as stage `clean_audio`.
+
+    Returns
+    -------
+    The manifest; its table `samples` has `AUDIO_SCHEMA`.
+
+    Raises
+    ------
+    ManifestMissing
+        The stage `downloads` has not committed the batch.
+    AccountingMismatch
+        Rows in are not rows out plus rejections.
+    """
+    rules = settings.clean.audio
+    longest_bytes = int(4 * rules.max_seconds * rules.sample_rate_hz)
+    rows = max(1, min(_CHUNK_ROWS, _MEMORY_BYTES // (4 * longest_bytes)))
+    stage = CleanStage(
+        name=STAGE,
+        modality=Modality.AUDIO,
+        schema=AUDIO_SCHEMA,
+        code_version=CODE_VERSION,
+        rules=RULES,
+        max_chunk_rows=rows,
+        max_chunk_bytes=_CHUNK_RAW_BYTES,
+    )
+    chunks = _MEMORY_BYTES // (rows * longest_bytes)
+    workers = max(1, min(available_cores(), chunks - _CHUNKS_BESIDE_WORKERS))
+    with ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor:
+        clean = partial(_clean_chunk, store, rules)
+        return run_clean_stage(store, index, batch, stage, clean, executor=executor, workers=workers)
+
+
+def _clean_chunk(store: ObjectStore, rules: AudioSettings, chunk: pa.RecordBatch) -> CleanedChunk:
+    kept: list[Mapping[str, Any]] = []
+    recordings: list[DecodedAudio] = []
+    rejections: list[Rejection] = []
+    for row in chunk.to_pylist():
+        cleaned = _clean_recording(store, rules, row)
+        if isinstance(cleaned, Refusal):
+            rejections.append(cleaned.of(row))
+        else:
+            kept.append(row)
+            recordings.append(cleaned)
+    return CleanedChunk(_record_batch(kept, recordings, rules.sample_rate_hz), rejections)
+
+
+def _clean_recording(store: ObjectStore, rules: AudioSettings, row: Mapping[str, Any]) -> DecodedAudio | Refusal:
+    if row["byte_count"] > rules.max_bytes:
+        detail = f"{row['byte_count']:,} bytes, more than {rules.max_bytes:,}"
+        return Refusal(Reason.AUDIO_BYTES_OVER_LIMIT, detail, row["byte_count"])
+    return decode_audio(raw_bytes(store, row), rules)
+
+
+def _record_batch(rows: list[Mapping[str, Any]], recordings: list[DecodedAudio], sample_rate_hz: int) -> pa.RecordBatch:
+    offsets = np.cumsum([0, *(len(recording.waveform) for recording in recordings)], dtype=np.int32)
+    waveforms = [recording.waveform for recording in recordings]
+    samples = np.concatenate(waveforms) if waveforms else np.empty(0, np.float32)
+    columns: dict[str, Any] = {
+        name: [row[name] for row in rows] for name in ("sample_id", "dataset", "uri", "sha256", "label", "attributes")
+    }
+    columns |= {
+        "content_sha256": [hashlib.sha256(waveform.data).hexdigest() for waveform in waveforms],
+        "sample_rate_hz": [sample_rate_hz] * len(rows),
+        "seconds": [len(waveform) / sample_rate_hz for waveform in waveforms],
+        "source_sample_rate_hz": [recording.source_sample_rate_hz for recording in recordings],
+        "source_channels": [recording.source_channels for recording in recordings],
+        "format": [recording.format.value for recording in recordings],
+    }
+    arrays = [
+        pa.ListArray.from_arrays(pa.array(offsets), pa.array(samples))
+        if field.name == "waveform"
+        else pa.array(columns[field.name], field.type)
+        for field in AUDIO_SCHEMA
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=AUDIO_SCHEMA)

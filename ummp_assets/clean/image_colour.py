@@ -1,0 +1,108 @@
+"""From any kind of pixels to RGB, 8 bits, sRGB, opaque."""
+
+import io
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms
+
+from ummp_assets.clean.refusals import Refusal
+from ummp_assets.reasons import Reason
+
+__all__ = ["convert_array", "convert_picture", "eight_bits", "srgb_transform"]
+
+Pixels = npt.NDArray[np.uint8]
+
+_PROFILE_SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
+_SIXTEEN_BIT_GREY = frozenset({"I;16", "I;16L", "I;16B"})
+_CONVERTIBLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBX", "RGBA", "CMYK", "YCbCr", *_SIXTEEN_BIT_GREY})
+# A strip is converted at a time: three whole copies of a large image would take more memory than the image.
+_STRIP_PIXELS = 1_000_000
+
+
+def convert_picture(picture: Image.Image, icc_profile: bytes | None, background: int) -> Pixels | Refusal:
+    """Return a decoded Pillow image as RGB.
+
+    Palettes and CMYK are expanded, 16-bit grey is rounded to 8 bits, colours are moved from the embedded profile to
+    sRGB (ICC.1, perceptual intent; images without a profile are sRGB already), transparent pixels are blended with the
+    background.
+
+    Parameters
+    ----------
+    background:
+        Grey value, 0 to 255.
+
+    Returns
+    -------
+    Pixels of shape (height, width, 3), or `unsupported_image`.
+    """
+    if picture.mode not in _CONVERTIBLE:
+        return Refusal(Reason.UNSUPPORTED_IMAGE, f"pixels of the mode {picture.mode} have no defined range")
+    width, height = picture.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = picture.crop((0, top, width, min(top + rows, height)))
+        pixels[top : top + rows] = np.asarray(_convert_strip(strip, icc_profile, background))
+    return pixels
+
+
+def convert_array(samples: npt.NDArray[np.uint8], icc_profile: bytes | None, background: int) -> Pixels:
+    """Return grey, RGB or RGBA samples as RGB, as `convert_picture` does; opaque RGB in sRGB is returned as it is."""
+    is_rgb = samples.ndim == 3 and samples.shape[2] == 3
+    if is_rgb and (icc_profile is None or srgb_transform(icc_profile, "RGB") is None):
+        return samples
+    converted = convert_picture(Image.fromarray(samples), icc_profile, background)
+    assert isinstance(converted, np.ndarray)  # noqa: S101 - grey, RGB and RGBA are convertible
+    return converted
+
+
+def eight_bits(samples: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+    """Return 16-bit samples rounded to 8 bits: 0 stays 0 and 65,535 becomes 255."""
+    return np.asarray(cv2.convertScaleAbs(samples, alpha=1 / 257), np.uint8)
+
+
+@lru_cache(maxsize=64)
+def srgb_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Return the transform from a profile to sRGB, or None where there is nothing to do.
+
+    That is the case for profiles that say they are sRGB, for broken ones (browsers ignore them as well), and for those
+    of another colour space than the pixels.
+    """
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
+        description = ImageCms.getProfileDescription(profile)
+        if description.startswith("sRGB") or profile.profile.xcolor_space != _PROFILE_SPACES.get(mode):
+            return None
+        return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+
+
+def _convert_strip(strip: Image.Image, icc_profile: bytes | None, background: int) -> Image.Image:
+    if strip.mode in _SIXTEEN_BIT_GREY:
+        strip = Image.fromarray(eight_bits(np.asarray(strip, np.uint16)))
+    if not strip.has_transparency_data:
+        return _to_srgb(_without_palette(strip), icc_profile)
+    strip = strip.convert("RGBA")
+    colours = _to_srgb(strip.convert("RGB"), icc_profile)
+    canvas = Image.new("RGB", strip.size, (background, background, background))
+    canvas.paste(colours, mask=strip.getchannel("A"))
+    return canvas
+
+
+def _without_palette(strip: Image.Image) -> Image.Image:
+    if strip.mode == "1":
+        return strip.convert("L")
+    return strip if strip.mode in _PROFILE_SPACES else strip.convert("RGB")
+
+
+def _to_srgb(strip: Image.Image, icc_profile: bytes | None) -> Image.Image:
+    transform = srgb_transform(icc_profile, strip.mode) if icc_profile else None
+    if transform is not None:
+        converted = ImageCms.applyTransform(strip, transform)
+        assert converted is not None  # noqa: S101 - None only when converting in place
+        return converted
+    return strip.convert("RGB")

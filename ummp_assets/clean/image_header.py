@@ -1,0 +1,152 @@
+"""What an image's header says, read before anything is decoded."""
+
+import io
+from dataclasses import dataclass
+from enum import StrEnum
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+from PIL.ImageFile import ImageFile
+
+from ummp_assets.clean.refusals import Refusal, describe_error
+from ummp_assets.reasons import Reason
+
+__all__ = ["ImageFormat", "ImageHeader", "read_image_header", "sniff_image_format"]
+
+_EXIF_ORIENTATION = 0x0112
+_TIFF_BITS_PER_SAMPLE = 258
+_TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
+_PNG_BIT_DEPTH_OFFSET = 24
+
+
+class ImageFormat(StrEnum):
+    """The image formats that UMMP reads."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+    GIF = "gif"
+    TIFF = "tiff"
+    BMP = "bmp"
+    AVIF = "avif"
+
+
+# The plugin classes themselves: `Image.open` would try every format that Pillow knows, PostScript included, and hold
+# the process-wide MAX_IMAGE_PIXELS against the image instead of our setting.
+_PLUGINS: dict[ImageFormat, type[ImageFile]] = {
+    ImageFormat.JPEG: JpegImagePlugin.JpegImageFile,
+    ImageFormat.PNG: PngImagePlugin.PngImageFile,
+    ImageFormat.WEBP: WebPImagePlugin.WebPImageFile,
+    ImageFormat.GIF: GifImagePlugin.GifImageFile,
+    ImageFormat.TIFF: TiffImagePlugin.TiffImageFile,
+    ImageFormat.BMP: BmpImagePlugin.BmpImageFile,
+    ImageFormat.AVIF: AvifImagePlugin.AvifImageFile,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """The facts of a header.
+
+    Parameters
+    ----------
+    width, height:
+        In pixels, as stored: before the orientation is applied.
+    allocated_pixels:
+        Pixels that decoding makes room for: more than width x height where a TIFF's tiles are larger than it.
+    bits:
+        Of one sample; 16 only where a decoder keeps them.
+    orientation:
+        EXIF orientation, 1 to 8; 1 is upright.
+    icc_profile:
+        The embedded colour profile.
+    picture:
+        Pillow's image, not decoded yet.
+    """
+
+    format: ImageFormat
+    width: int
+    height: int
+    allocated_pixels: int
+    bits: int
+    orientation: int
+    icc_profile: bytes | None
+    picture: ImageFile
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the orientation swaps width and height."""
+        return self.orientation >= 5
+
+
+def sniff_image_format(data: bytes) -> ImageFormat | None:
+    """Return the format that the first bytes announce; names and media types are never believed."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return ImageFormat.JPEG
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return ImageFormat.PNG
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return ImageFormat.WEBP
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return ImageFormat.GIF
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return ImageFormat.TIFF
+    if data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis", b"mif1", b"msf1"):
+        return ImageFormat.AVIF
+    if data[:2] == b"BM":
+        return ImageFormat.BMP
+    return None
+
+
+def read_image_header(data: bytes) -> ImageHeader | Refusal:
+    """Return what the header says, or why there is none: `unsupported_image` or `corrupt_image`."""
+    image_format = sniff_image_format(data)
+    if image_format is None:
+        return Refusal(Reason.UNSUPPORTED_IMAGE, f"the first bytes, {data[:12]!r}, are of no image format that is read")
+    try:
+        picture = _PLUGINS[image_format](io.BytesIO(data))
+        width, height = picture.size
+        return ImageHeader(
+            format=image_format,
+            width=width,
+            height=height,
+            allocated_pixels=max(width * height, _tile_pixels(picture)),
+            bits=_bits(image_format, data, picture),
+            orientation=_orientation(picture),
+            icc_profile=picture.info.get("icc_profile") or None,
+            picture=picture,
+        )
+    except Exception as error:  # noqa: BLE001 - over damaged headers Pillow raises whatever its parsers meet
+        return Refusal(Reason.CORRUPT_IMAGE, f"the {image_format} header cannot be read: {describe_error(error)}")
+
+
+def _tile_pixels(picture: ImageFile) -> int:
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return 0
+    return int(picture.tag_v2.get(_TIFF_TILE_WIDTH, 0)) * int(picture.tag_v2.get(_TIFF_TILE_LENGTH, 0))
+
+
+def _bits(image_format: ImageFormat, data: bytes, picture: ImageFile) -> int:
+    if image_format is ImageFormat.PNG:
+        return 16 if data[_PNG_BIT_DEPTH_OFFSET] == 16 else 8
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return 16 if set(picture.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (8,))) == {16} else 8
+    return 8
+
+
+def _orientation(picture: ImageFile) -> int:
+    # Parsing EXIF costs more than the rest of the header; most images have none.
+    if "exif" not in picture.info and not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return 1
+    try:
+        orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - an image with broken metadata is still an image
+        return 1
+    return orientation if orientation in range(1, 9) else 1

@@ -1,0 +1,132 @@
+"""Stage `clean_images`: raw bytes to upright sRGB squares of one size, or rejections."""
+
+import hashlib
+import struct
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ummp_assets.clean.cores import available_cores, one_opencv_thread
+from ummp_assets.clean.image_decode import decode_image
+from ummp_assets.clean.image_geometry import fit_square
+from ummp_assets.clean.refusals import Refusal
+from ummp_assets.clean.runner import CleanedChunk, CleanStage, run_clean_stage
+from ummp_assets.reasons import Reason
+from ummp_assets.records import Modality, Rejection, image_schema
+from ummp_assets.settings import ImageSettings, Settings
+from ummp_assets.storage.index import Index
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.raw import raw_bytes
+from ummp_assets.storage.stages import Manifest
+
+__all__ = ["CODE_VERSION", "RULES", "STAGE", "clean_images"]
+
+STAGE = "clean_images"
+CODE_VERSION = "1"
+RULES = {"decode": "1", "fit": "1", "image_bytes": "1", "image_limits": "1"}
+
+_CHUNK_PIXEL_BYTES = 16 * 2**20
+_CHUNK_RAW_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class _CleanImage:
+    square: npt.NDArray[np.uint8]
+    content_sha256: str
+    width: int
+    height: int
+    format: str
+
+
+def clean_images(store: ObjectStore, index: Index, settings: Settings, batch: str) -> Manifest:
+    """Clean the images of a batch and commit them as stage `clean_images`.
+
+    Images are decoded within limits, turned upright, moved to sRGB and resized to squares, on all cores: the decoders
+    release the interpreter lock.
+
+    Returns
+    -------
+    The manifest; its table `samples` has `image_schema(side_pixels)`.
+
+    Raises
+    ------
+    ManifestMissing
+        The stage `downloads` has not committed the batch.
+    AccountingMismatch
+        Rows in are not rows out plus rejections.
+    """
+    rules = settings.clean.image
+    square_bytes = 3 * rules.side_pixels**2
+    stage = CleanStage(
+        name=STAGE,
+        modality=Modality.IMAGE,
+        schema=image_schema(rules.side_pixels),
+        code_version=CODE_VERSION,
+        rules=RULES,
+        max_chunk_rows=max(1, min(64, _CHUNK_PIXEL_BYTES // square_bytes)),
+        max_chunk_bytes=_CHUNK_RAW_BYTES,
+    )
+    workers = available_cores()
+    with ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor, one_opencv_thread(), _quiet_pillow():
+        clean = partial(_clean_chunk, store, rules)
+        return run_clean_stage(store, index, batch, stage, clean, executor=executor, workers=workers)
+
+
+def _quiet_pillow() -> AbstractContextManager[object]:
+    """Pillow warns of broken metadata, which no image is rejected for."""
+    return warnings.catch_warnings(action="ignore", category=UserWarning)
+
+
+def _clean_chunk(store: ObjectStore, rules: ImageSettings, chunk: pa.RecordBatch) -> CleanedChunk:
+    kept: list[Mapping[str, Any]] = []
+    images: list[_CleanImage] = []
+    rejections: list[Rejection] = []
+    for row in chunk.to_pylist():
+        cleaned = _clean_image(store, rules, row)
+        if isinstance(cleaned, Refusal):
+            rejections.append(cleaned.of(row))
+        else:
+            kept.append(row)
+            images.append(cleaned)
+    return CleanedChunk(_record_batch(kept, images, rules.side_pixels), rejections)
+
+
+def _clean_image(store: ObjectStore, rules: ImageSettings, row: Mapping[str, Any]) -> _CleanImage | Refusal:
+    if row["byte_count"] > rules.max_bytes:
+        detail = f"{row['byte_count']:,} bytes, more than {rules.max_bytes:,}"
+        return Refusal(Reason.IMAGE_BYTES_OVER_LIMIT, detail, row["byte_count"])
+    image = decode_image(raw_bytes(store, row), rules)
+    if isinstance(image, Refusal):
+        return image
+    square = fit_square(image.pixels, rules.side_pixels, rules.fit, rules.background)
+    digest = hashlib.sha256(struct.pack("<II", image.width, image.height))
+    digest.update(square.data)
+    return _CleanImage(square, digest.hexdigest(), image.width, image.height, image.format.value)
+
+
+def _record_batch(rows: list[Mapping[str, Any]], images: list[_CleanImage], side_pixels: int) -> pa.RecordBatch:
+    schema = image_schema(side_pixels)
+    tensor = schema.field("image").type
+    squares = np.stack([image.square for image in images]) if images else np.empty(0, np.uint8)
+    storage = pa.FixedSizeListArray.from_arrays(pa.array(squares.reshape(-1)), type=tensor.storage_type)
+    columns: dict[str, Any] = {
+        name: [row[name] for row in rows] for name in ("sample_id", "dataset", "uri", "sha256", "label", "attributes")
+    }
+    columns |= {
+        name: [getattr(image, name) for image in images] for name in ("content_sha256", "width", "height", "format")
+    }
+    arrays = [
+        pa.ExtensionArray.from_storage(tensor, storage)
+        if field.name == "image"
+        else pa.array(columns[field.name], field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

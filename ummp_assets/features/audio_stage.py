@@ -1,0 +1,71 @@
+"""Stage `audio_features`: the log-mel spectrogram of each clean recording."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from ummp_assets.clean.cores import available_cores
+from ummp_assets.clean.runner import map_in_order
+from ummp_assets.features.audio_log_mel import log_mel_spectrogram
+from ummp_assets.records import AUDIO_FEATURE_SCHEMA
+from ummp_assets.settings import Settings
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, read_table
+
+__all__ = ["CODE_VERSION", "RULES", "STAGE", "audio_features"]
+
+STAGE = "audio_features"
+CODE_VERSION = "1"
+RULES = {"log_mel": "1"}
+
+_ROWS_PER_READ = 4
+_BATCHES_BESIDE_WORKERS = 1
+
+
+def audio_features(store: ObjectStore, settings: Settings, batch: str) -> Manifest:
+    """Compute the features of a batch's clean recordings, in their order, and commit them.
+
+    Returns
+    -------
+    The manifest; its table `samples` has `AUDIO_FEATURE_SCHEMA`.
+
+    Raises
+    ------
+    ManifestMissing
+        The stage `clean_audio` has not committed the batch.
+    """
+    clean = read_manifest(store, "clean_audio", batch)
+    columns = ["sample_id", "dataset", "waveform", "sample_rate_hz"]
+    rows = read_table(store, clean, "samples", columns=columns, batch_rows=_ROWS_PER_READ)
+    describe = partial(_describe, settings.clean.audio.mel_bins)
+    workers = available_cores()
+    with (
+        StageWriter(store, STAGE, batch, {"samples": AUDIO_FEATURE_SCHEMA}) as writer,
+        ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor,
+    ):
+        for features in map_in_order(describe, rows, executor, workers + _BATCHES_BESIDE_WORKERS):
+            writer.write("samples", features)
+        count = clean.rows("samples")
+        return writer.commit(
+            code_version=CODE_VERSION, rules=RULES, inputs=[clean], numbers={"samples_in": count, "samples_out": count}
+        )
+
+
+def _describe(mel_bins: int, rows: pa.RecordBatch) -> pa.RecordBatch:
+    spectrograms = [
+        log_mel_spectrogram(waveform.values.to_numpy(), rate.as_py(), mel_bins)
+        for waveform, rate in zip(rows.column("waveform"), rows.column("sample_rate_hz"), strict=True)
+    ]
+    offsets = np.cumsum([0, *(spectrogram.size for spectrogram in spectrograms)], dtype=np.int32)
+    columns = [
+        rows.column("sample_id"),
+        rows.column("dataset"),
+        pa.ListArray.from_arrays(
+            pa.array(offsets), pa.array(np.concatenate([spectrogram.reshape(-1) for spectrogram in spectrograms]))
+        ),
+        pa.array([spectrogram.shape[1] for spectrogram in spectrograms], pa.int32()),
+        pa.array([mel_bins] * len(spectrograms), pa.int32()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=AUDIO_FEATURE_SCHEMA)

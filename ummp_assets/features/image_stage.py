@@ -1,0 +1,80 @@
+"""Stage `image_features`: the colour statistics and the perceptual hash of each clean image."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ummp_assets.clean.cores import available_cores, one_opencv_thread
+from ummp_assets.clean.runner import map_in_order
+from ummp_assets.features.image_hash import perceptual_hash
+from ummp_assets.records import IMAGE_FEATURE_SCHEMA
+from ummp_assets.settings import Settings
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, read_table
+
+__all__ = ["CODE_VERSION", "RULES", "STAGE", "image_features"]
+
+STAGE = "image_features"
+CODE_VERSION = "1"
+RULES = {"channel_statistics": "1", "perceptual_hash": "1"}
+
+_READ_BYTES = 16 * 2**20
+
+
+def image_features(store: ObjectStore, settings: Settings, batch: str) -> Manifest:
+    """Compute the features of a batch's clean images, in their order, and commit them.
+
+    Returns
+    -------
+    The manifest; its table `samples` has `IMAGE_FEATURE_SCHEMA`.
+
+    Raises
+    ------
+    ManifestMissing
+        The stage `clean_images` has not committed the batch.
+    """
+    clean = read_manifest(store, "clean_images", batch)
+    rows = read_table(
+        store,
+        clean,
+        "samples",
+        columns=["sample_id", "dataset", "image"],
+        batch_rows=max(1, min(64, _READ_BYTES // (3 * settings.clean.image.side_pixels**2))),
+    )
+    workers = available_cores()
+    with (
+        StageWriter(store, STAGE, batch, {"samples": IMAGE_FEATURE_SCHEMA}) as writer,
+        ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor,
+        one_opencv_thread(),
+    ):
+        for features in map_in_order(_describe, rows, executor, workers + 2):
+            writer.write("samples", features)
+        count = clean.rows("samples")
+        return writer.commit(
+            code_version=CODE_VERSION, rules=RULES, inputs=[clean], numbers={"samples_in": count, "samples_out": count}
+        )
+
+
+def _describe(rows: pa.RecordBatch) -> pa.RecordBatch:
+    images: npt.NDArray[np.uint8] = rows.column("image").to_numpy_ndarray()
+    mean, std = np.empty((len(images), 3), np.float32), np.empty((len(images), 3), np.float32)
+    hashes = np.empty(len(images), np.uint64)
+    for number, image in enumerate(images):
+        means, deviations = cv2.meanStdDev(image)
+        mean[number], std[number] = means[:, 0] / 255, deviations[:, 0] / 255
+        hashes[number] = perceptual_hash(image)
+    columns = [
+        rows.column("sample_id"),
+        rows.column("dataset"),
+        _triples(mean, "channel_mean"),
+        _triples(std, "channel_std"),
+        pa.array(hashes),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=IMAGE_FEATURE_SCHEMA)
+
+
+def _triples(values: npt.NDArray[np.float32], column: str) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=IMAGE_FEATURE_SCHEMA.field(column).type)
