@@ -74,6 +74,39 @@ class Reason(StrEnum):
     TRUNCATED_BODY = "truncated_body", Outcome.DEAD, "The body was shorter than announced on every attempt."
     EMPTY_BODY = "empty_body", Outcome.DEAD, "The object has no bytes."
     CHECKSUM_MISMATCH = "checksum_mismatch", Outcome.DEAD, "The bytes do not have the sha256 that the request names."
+    HOST_UNAVAILABLE = (
+        "host_unavailable",
+        Outcome.DEAD,
+        "The host failed again and again, or asked for a longer rest than is waited for, and is left alone.",
+    )
+    ROBOTS_DISALLOWED = "robots_disallowed", Outcome.FILTERED, "The host's robots.txt does not allow this URL."
+    ROBOTS_UNREACHABLE = (
+        "robots_unreachable",
+        Outcome.DEAD,
+        "The host's robots.txt cannot be read because the server fails, so nothing may be fetched there.",
+    )
+    NOAI = "noai", Outcome.FILTERED, "The server's X-Robots-Tag forbids the use for AI."
+    TDM_RESERVED = "tdm_reserved", Outcome.FILTERED, "The server reserves the rights to text and data mining."
+    DECOMPRESSION_BOMB = "decompression_bomb", Outcome.DEAD, "The bytes unpack to more than max_ratio times their size."
+    ARCHIVE_TOO_LARGE = (
+        "archive_too_large",
+        Outcome.DEAD,
+        "The archive has more members or unpacked bytes than allowed; what came before is kept.",
+    )
+    ARCHIVE_TOO_DEEP = "archive_too_deep", Outcome.DEAD, "Archives stand inside archives deeper than max_depth."
+    CORRUPT_ARCHIVE = (
+        "corrupt_archive",
+        Outcome.DEAD,
+        "The archive or table is broken from here on; what came before is kept.",
+    )
+    EMPTY_ARCHIVE = "empty_archive", Outcome.DEAD, "The archive or table holds no members."
+    UNSAFE_MEMBER = "unsafe_member", Outcome.DEAD, "The member's name is absolute or leads out of the archive."
+    CORRUPT_MEMBER = "corrupt_member", Outcome.DEAD, "This member cannot be unpacked: damaged or encrypted."
+    OUTSIDE_ROOTS = "outside_roots", Outcome.DEAD, "The file or object is not below one of fetch.allowed_roots."
+    OBJECT_NOT_FOUND = "object_not_found", Outcome.DEAD, "There is no file or object at that place."
+    ACCESS_DENIED = "access_denied", Outcome.DEAD, "The file, object or database may not be read with our credentials."
+    UNKNOWN_CONNECTION = "unknown_connection", Outcome.DEAD, "No connection of that name is in fetch.connections."
+    QUERY_FAILED = "query_failed", Outcome.DEAD, "The database refused the query."
     ADDRESS_REFUSED = (
         "address_refused",
         Outcome.DEAD,

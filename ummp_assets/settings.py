@@ -7,7 +7,7 @@ with two underscores: `UMMP_FETCH__MAX_OBJECT_BYTES=1000000`.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ummp_assets.errors import InvalidSettings
@@ -16,10 +16,12 @@ __all__ = [
     "AudioSettings",
     "DatasetSettings",
     "FetchSettings",
+    "HostSettings",
     "ImageSettings",
     "IntakeSettings",
     "Settings",
     "TextSettings",
+    "UnpackSettings",
     "load_settings",
 ]
 
@@ -42,6 +44,48 @@ class IntakeSettings(BaseModel):
     )
     max_message_bytes: Annotated[int, Field(ge=1_000, le=100_000_000)] = Field(
         1_000_000, description="A larger message is a dead letter."
+    )
+
+
+class HostSettings(BaseModel):
+    """What holds for one host instead of the general rules; a value that is not set leaves the rule as it is."""
+
+    model_config = _FROZEN
+
+    max_connections: Annotated[int, Field(ge=1, le=4_096)] | None = Field(
+        None, description="Connections at once to this host."
+    )
+    requests_per_second: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Requests begun each second at this host."
+    )
+    respect_robots: bool | None = Field(None, description="Whether robots.txt is kept at this host.")
+    respect_noai: bool | None = Field(None, description="Whether X-Robots-Tag: noai, noimageai is kept at this host.")
+    respect_tdm_reservation: bool | None = Field(
+        None, description="Whether the tdm-reservation header is kept at this host."
+    )
+    headers: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Request headers for this host only, e.g. Authorization."
+    )
+    username: str | None = Field(None, description="User name for HTTP basic authentication at this host.")
+    password: SecretStr | None = Field(None, description="Password for HTTP basic authentication at this host.")
+
+
+class UnpackSettings(BaseModel):
+    """How far archives and tables are unpacked."""
+
+    model_config = _FROZEN
+
+    max_members: Annotated[int, Field(ge=1)] = Field(
+        100_000, description="Members or rows of one archive; the rest of a longer one is dead: archive_too_large."
+    )
+    max_total_bytes: Annotated[int, Field(ge=1)] = Field(
+        10_737_418_240, description="Unpacked bytes of one archive; the rest is dead: archive_too_large."
+    )
+    max_ratio: Annotated[float, Field(gt=1)] = Field(
+        200.0, description="Unpacked over packed bytes; beyond it, an archive or a response is a bomb."
+    )
+    max_depth: Annotated[int, Field(ge=1, le=10)] = Field(
+        2, description="Archives inside archives, the outer included."
     )
 
 
@@ -86,6 +130,30 @@ class FetchSettings(BaseModel):
     allowed_roots: tuple[str, ...] = Field(
         (), description="Folders or fsspec URLs below which file: and fsspec URIs may be read."
     )
+    requests_per_second_per_host: Annotated[float, Field(gt=0)] = Field(
+        100.0, description="Requests begun each second at one host; this machine's own addresses are exempt."
+    )
+    respect_robots: bool = Field(True, description="Keep robots.txt (RFC 9309) and its crawl-delay.")
+    robots_cache_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        86_400.0, description="How long a robots.txt is used before it is fetched again."
+    )
+    respect_noai: bool = Field(
+        True, description="Filter what is marked X-Robots-Tag: noai, and images marked noimageai."
+    )
+    respect_tdm_reservation: bool = Field(True, description="Filter what is sent with tdm-reservation: 1.")
+    max_host_failures: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        8, description="After so many failed attempts in a row a host rests; its requests are dead: host_unavailable."
+    )
+    host_rest_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        300.0, description="How long a host rests that failed again and again."
+    )
+    hosts: dict[str, HostSettings] = Field(
+        default_factory=dict, description="Rules and credentials by host[:port], as JSON."
+    )
+    connections: dict[str, SecretStr] = Field(
+        default_factory=dict, description="SQLAlchemy URLs by the name that sql+<name>: URIs use, as JSON."
+    )
+    unpack: UnpackSettings = UnpackSettings()
     user_agent: str = Field(
         "ummp/0.1 (+https://example.org/ummp)", description="What servers are told; put a contact address in it."
     )
