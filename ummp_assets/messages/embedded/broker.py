@@ -1,0 +1,86 @@
+"""The broker without its network: topics, groups and transactions in one data folder, and their upkeep."""
+
+import asyncio
+import fcntl
+import logging
+import os
+from pathlib import Path
+
+from ummp_assets.messages.embedded.database import Database
+from ummp_assets.messages.embedded.groups import Groups
+from ummp_assets.messages.embedded.record_batch import now_ms
+from ummp_assets.messages.embedded.topics import Topics
+from ummp_assets.messages.embedded.transactions import Transactions
+
+__all__ = ["Broker", "DataFolderLocked"]
+
+_LOGGER = logging.getLogger(__name__)
+_UPKEEP_SECONDS = 1.0
+_PRODUCER_EXPIRY_MS = 24 * 60 * 60 * 1000  # Kafka's producer.id.expiration.ms
+
+
+class DataFolderLocked(Exception):
+    """Another broker uses the data folder."""
+
+
+class Broker:
+    """Everything that the broker keeps in `data_folder`, which it locks.
+
+    Parameters
+    ----------
+    data_folder:
+        Created if absent.
+    fsync:
+        Force what is acknowledged to the disk first, so that it survives a loss of power too.
+    default_partitions:
+        Partitions of topics that are created without a number.
+
+    Raises
+    ------
+    DataFolderLocked
+        Another broker uses the folder.
+    OSError
+        The folder cannot be made or written.
+    """
+
+    def __init__(self, data_folder: Path, *, fsync: bool = False, default_partitions: int = 1) -> None:
+        data_folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(data_folder / "lock")
+        self.default_partitions = default_partitions
+        self._database = Database(data_folder / "broker.sqlite", fsync=fsync)
+        self.cluster_id = self._database.cluster_id
+        self.topics = Topics(data_folder / "topics", self._database, fsync=fsync)
+        self.groups = Groups(self._database)
+        self.transactions = Transactions(self._database, self.topics)
+
+    async def keep_up(self) -> None:
+        """Every second until cancelled: abort overdue transactions, drop expired segments, write checkpoints."""
+        while True:
+            await asyncio.sleep(_UPKEEP_SECONDS)
+            try:
+                self.transactions.abort_overdue()
+                for log in self.topics.logs():
+                    log.delete_expired()
+                    log.producers.forget_idle_since(now_ms() - _PRODUCER_EXPIRY_MS)
+                    log.checkpoint_if_changed()
+            except OSError:
+                _LOGGER.exception("upkeep failed; it is tried again")
+
+    def close(self) -> None:
+        """Write everything to the disk and unlock the folder."""
+        self.topics.close()
+        self._database.close()
+        os.close(self._lock)
+
+
+def _lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as cause:
+        owner = os.read(descriptor, 20).decode(errors="replace")
+        os.close(descriptor)
+        raise DataFolderLocked(f"{path.parent} is used by another broker (process {owner or 'unknown'})") from cause
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return descriptor

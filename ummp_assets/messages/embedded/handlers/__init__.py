@@ -1,0 +1,1 @@
+"""What the broker answers: one function per kind of request, grouped by area."""
