@@ -7,7 +7,7 @@ nothing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 
 from ummp_assets.errors import IndexUnavailable, InvalidSettings
 from ummp_assets.settings import Settings
@@ -26,6 +25,9 @@ _T = TypeVar("_T")
 
 # SQLite allows 32,766 variables in a statement; the widest row here has 7.
 _ROWS_PER_STATEMENT = 2_000
+
+# Any number that no other user of the same database locks.
+_TABLES_LOCK = 0x756D6D70
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,14 @@ class Index(Protocol):
         """Return the samples that have one of the ids, URIs or raw hashes, in order of their ids."""
         ...
 
+    def make_tables(self, metadata: sa.MetaData) -> None:
+        """Make the tables that are missing, for look-ups that live in files of their own."""
+        ...
+
+    def transaction(self, *, reading: bool = False) -> AbstractContextManager[sa.Connection]:
+        """Open a transaction, for look-ups that live in files of their own; with `reading`, one that never writes."""
+        ...
+
     def ping(self) -> None:
         """Ask the database for an answer."""
         ...
@@ -98,10 +108,12 @@ _SAMPLES = sa.Table(
     sa.Column("dataset", sa.String(64), nullable=False),
     sa.Column("modality", sa.String(16), nullable=False),
     sa.Column("batch", sa.String(128), nullable=False, index=True),
-    sa.Column("uri", sa.Text, nullable=False, index=True),
+    sa.Column("uri", sa.Text, nullable=False),
     sa.Column("sha256", sa.String(64), index=True),
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("reason", sa.String(64)),
+    # PostgreSQL's default index refuses values above 2,704 bytes, and signed URIs are longer.
+    sa.Index("ix_samples_uri", "uri", postgresql_using="hash"),
 )
 
 
@@ -111,27 +123,29 @@ class SqlIndex:
     def __init__(self, url: str) -> None:
         try:
             parsed = sa.make_url(url)
+            self._address = parsed.render_as_string(hide_password=True)
             if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-                raise InvalidSettings(f"UMMP_INDEX={url}: only sqlite and postgresql are supported")
+                raise InvalidSettings(f"UMMP_INDEX={self._address}: only sqlite and postgresql are supported")
             self._engine = _make_engine(parsed)
         except (sa.exc.ArgumentError, ImportError) as error:
-            raise InvalidSettings(f"UMMP_INDEX={url}: {error}") from error
-        self._address = parsed.render_as_string(hide_password=True)
+            # Without the value: it may hold a password.
+            raise InvalidSettings(f"UMMP_INDEX: {error}") from error
+        except OSError as error:
+            raise IndexUnavailable(
+                f"the index at {self._address} cannot be made: {error}. Check UMMP_INDEX."
+            ) from error
         self._insert = sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
-        with self._begin() as connection:
-            for table in _METADATA.sorted_tables:
-                connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-                for index in table.indexes:
-                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+        self.make_tables(_METADATA)
 
     def claim(self, dataset: str, kind: str, claims: Sequence[tuple[str, str]]) -> list[str]:
         wanted: dict[str, str] = {}
         for digest, sample_id in claims:
             wanted.setdefault(digest, sample_id)
         owners: dict[str, str] = {}
-        for chunk in _batched(wanted.items()):
+        for chunk in _batched(sorted(wanted.items())):
+            # In order of the key, here and below: writers that lock the same rows in other orders deadlock.
             rows = [{"dataset": dataset, "kind": kind, "digest": digest, "sample_id": owner} for digest, owner in chunk]
-            with self._begin() as connection:
+            with self.transaction() as connection:
                 connection.execute(self._insert(_CONTENTS).on_conflict_do_nothing(), rows)
                 found = connection.execute(
                     sa.select(_CONTENTS.c.digest, _CONTENTS.c.sample_id).where(
@@ -145,14 +159,16 @@ class SqlIndex:
 
     def record_samples(self, entries: Iterable[SampleEntry]) -> None:
         for chunk in _batched(entries):
+            # PostgreSQL refuses to replace one row twice in a statement.
+            latest = {entry.sample_id: entry for entry in chunk}
             statement = self._insert(_SAMPLES)
             columns = {
                 column.name: statement.excluded[column.name] for column in _SAMPLES.columns if not column.primary_key
             }
-            with self._begin() as connection:
+            with self.transaction() as connection:
                 connection.execute(
                     statement.on_conflict_do_update(index_elements=[_SAMPLES.c.sample_id], set_=columns),
-                    [asdict(entry) for entry in chunk],
+                    [_row(latest[sample_id]) for sample_id in sorted(latest)],
                 )
 
     def find_samples(
@@ -165,27 +181,43 @@ class SqlIndex:
             (_SAMPLES.c.sha256, sha256s),
         ):
             for chunk in _batched(values):
-                with self._begin() as connection:
+                with self.transaction(reading=True) as connection:
                     for row in connection.execute(sa.select(_SAMPLES).where(column.in_(chunk))):
                         found[row.sample_id] = SampleEntry(**row._mapping)
         return [found[sample_id] for sample_id in sorted(found)]
 
     def ping(self) -> None:
-        with self._begin() as connection:
+        with self.transaction(reading=True) as connection:
             connection.execute(sa.select(1))
 
     def close(self) -> None:
         self._engine.dispose()
 
+    def make_tables(self, metadata: sa.MetaData) -> None:
+        with self.transaction() as connection:
+            if self._engine.dialect.name == "postgresql":
+                # Its "if not exists" is no protection against another process that makes the same table right now.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TABLES_LOCK)))
+            for table in metadata.sorted_tables:
+                connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+
     @contextmanager
-    def _begin(self) -> Iterator[sa.Connection]:
+    def transaction(self, *, reading: bool = False) -> Iterator[sa.Connection]:
         try:
-            with self._engine.begin() as connection:
+            with self._engine.execution_options(reading=reading).begin() as connection:
                 yield connection
-        except DBAPIError as error:
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+            cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             raise IndexUnavailable(
-                f"the index at {self._address} did not answer: {error.orig}. Check UMMP_INDEX."
+                f"the index at {self._address} did not answer: {cause}. Check UMMP_INDEX."
             ) from error
+
+
+def _row(entry: SampleEntry) -> dict[str, Any]:
+    # PostgreSQL's texts cannot hold NUL, which a refused URI may contain.
+    return {**asdict(entry), "uri": entry.uri.replace("\0", "\ufffd")}
 
 
 def _batched(items: Iterable[_T]) -> Iterator[list[_T]]:
@@ -216,6 +248,7 @@ def _make_engine(url: sa.URL) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
