@@ -1,0 +1,61 @@
+"""The `ummp` command: one file per command, loaded only when it is called.
+
+`ummp --help` therefore costs an import of click and nothing else. Exit codes: 0 done, 1 the job failed, 2 wrong use.
+"""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from ummp_assets.errors import InvalidInput, InvalidSettings, UmmpError
+
+__all__ = ["main"]
+
+_FAILED, _WRONG_USE = 1, 2
+
+# Name -> module, attribute and the line that `ummp --help` shows.
+_COMMANDS = {
+    "up": ("up", "up_command", "Run everything on this machine: broker, web UI, sensors."),
+    "demo": ("demo", "demo_command", "Run the whole way on real sample content and show what came out."),
+    "submit": ("submit", "submit_command", "Request URIs: arguments, a file or stdin."),
+    "status": ("status", "status_command", "Show lag, batches, outcomes and failures."),
+    "datasets": ("datasets", "datasets_group", "List, show and verify datasets."),
+    "doctor": ("doctor", "doctor_command", "Check every setting and connection and say what to do."),
+    "broker": ("broker", "broker_command", "Run the embedded Kafka-compatible broker alone."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f"ummp_assets.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of ours becomes a message and an exit code instead of a traceback."""
+        try:
+            return super().invoke(ctx)
+        except UmmpError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(_WRONG_USE if isinstance(error, InvalidInput | InvalidSettings) else _FAILED)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="ummp-assets", prog_name="ummp")
+def main() -> None:
+    """UMMP: messages in, versioned training datasets out.
+
+    Settings are UMMP_* environment variables; `ummp doctor` lists every one with its value. Try `ummp demo` first.
+    """

@@ -1,0 +1,25 @@
+"""Settings as environment variables, for the processes of a stack."""
+
+from pydantic_core import to_json
+
+from ummp_assets.settings import Settings
+
+__all__ = ["settings_environment"]
+
+
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """Return the `UMMP_*` variables from which `load_settings()` in another process makes the same settings.
+
+    Only what was set is passed on, so that the defaults stay defaults in `ummp doctor`.
+
+    >>> from ummp_assets.settings import IntakeSettings
+    >>> settings_environment(Settings(topic_prefix="mine", intake=IntakeSettings(max_queued_batches=2)))["UMMP_INTAKE"]
+    '{"max_queued_batches":2}'
+    """
+    values = settings.model_dump(mode="json", exclude_unset=True)
+    values["home"] = str(settings.home_path)
+    return {
+        f"UMMP_{name.upper()}": value if isinstance(value, str) else to_json(value).decode()
+        for name, value in values.items()
+        if value is not None
+    }
