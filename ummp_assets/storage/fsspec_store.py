@@ -61,7 +61,7 @@ class FsspecStore:
             except FileExistsError:
                 return False
             except OSError:
-                # s3fs passes a refused conditional put on as "invalid argument" (412) or "busy" (409).
+                # From servers that do not name the failed condition, s3fs passes on "invalid argument" or "busy".
                 if self._is_file(target):
                     return False
                 raise

@@ -13,6 +13,7 @@ from ummp_assets.settings import load_settings
 from ummp_assets.storage.fsspec_store import FsspecStore
 from ummp_assets.storage.objects import open_store
 from ummp_assets.storage.stages import hash_file
+from ummp_assets_tests.storage.s3_server import TERSE_BUCKET
 
 
 @pytest.mark.parametrize("url", ["nosuch://bucket/prefix", "gs://bucket"])
@@ -74,6 +75,14 @@ def test_bucket_that_is_missing_is_made_at_the_first_put(s3_bucket: str) -> None
     assert store.create("a", b"x")
 
     assert store.read("a") == b"x"
+
+
+def test_create_refused_without_the_condition_finds_the_object(s3_bucket: str) -> None:
+    store = FsspecStore(f"s3://{TERSE_BUCKET}/{uuid.uuid4().hex}")
+
+    assert store.create("a", b"first")
+    assert not store.create("a", b"second")
+    assert store.read("a") == b"first"
 
 
 def test_large_upload_arrives_in_parts_as_it_was(s3_bucket: str, tmp_path: Path) -> None:
