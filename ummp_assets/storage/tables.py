@@ -79,17 +79,7 @@ class TableWriter:
         try:
             if self._open is None:
                 self._files.append(self._folder / f"{self._name}-{len(self._files):04d}.parquet")
-                schema = binary_schema(self._schema)
-                self._open = pq.ParquetWriter(
-                    self._files[-1],
-                    schema,
-                    compression="zstd",
-                    compression_level=1,
-                    # Only strings repeat: a dictionary of images or waveforms is built and thrown away again.
-                    use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
-                    # Of 1,500 files with one flipped bit, Arrow read 1,280 as other values without it.
-                    write_page_checksum=True,
-                )
+                self._open = _open_parquet(self._files[-1], binary_schema(self._schema))
             self._open.write_table(rows)
             is_full = self._files[-1].stat().st_size >= self._limits.file_bytes
         except OSError as error:
@@ -105,6 +95,29 @@ class TableWriter:
             writer.close()
         except OSError as error:
             raise StoreUnavailable(str(self._folder), error) from error
+
+
+def _open_parquet(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    # Pixels shrink by a quarter for four times the time: 0.6 ms to write 256 x 256 x 3 instead of 0.14, and 0.22 to
+    # read instead of 0.07, where decoding the JPEG takes 0.5.
+    packed = [_leaf_path(field) for field in schema if not pa.types.is_fixed_size_binary(field.type)]
+    plain = [field.name for field in schema if pa.types.is_fixed_size_binary(field.type)]
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression=dict.fromkeys(packed, "zstd") | dict.fromkeys(plain, "none"),
+        compression_level=dict.fromkeys(packed, 1),
+        # Only strings repeat: a dictionary of images or waveforms is built and thrown away again.
+        use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
+        # Of 1,500 files with one flipped bit, Arrow read 1,280 as other values without it.
+        write_page_checksum=True,
+    )
+
+
+def _leaf_path(field: pa.Field) -> str:
+    """Return the name of a column of values as Parquet knows it."""
+    is_list = pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)
+    return f"{field.name}.list.element" if is_list else str(field.name)
 
 
 def hash_footer(file: BinaryIO) -> str:
