@@ -25,6 +25,8 @@ and our own loops try again), a `Permanent` one is not and says what to change.
         └── AccountingMismatch   outcomes do not add up to the messages of the batch's range
 """
 
+from typing import Any
+
 __all__ = [
     "AccountingMismatch",
     "BrokerUnavailable",
@@ -51,6 +53,16 @@ __all__ = [
 
 class UmmpError(Exception):
     """Base of every error that UMMP raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with the message alone, which breaks a process pool where it takes more.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[UmmpError], arguments: tuple[Any, ...], fields: dict[str, Any]) -> UmmpError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(fields)
+    return error
 
 
 class Transient(UmmpError):

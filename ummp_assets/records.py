@@ -60,9 +60,12 @@ class Coordinates:
     def parse(cls, sample_id: str) -> "Coordinates":
         """Return the coordinates inside a sample id; raises `InvalidInput` when it is none."""
         parts = sample_id.split("~", 3)
-        if len(parts) < 3 or not parts[0] or not parts[1].isdecimal() or not parts[2].isdecimal():
-            raise InvalidInput(f"{sample_id!r} is no sample id: expected <topic>~<partition>~<offset>[~<member>]")
-        return cls(parts[0], int(parts[1]), int(parts[2]))
+        if len(parts) >= 3 and parts[0] and parts[1].isdecimal() and parts[2].isdecimal():
+            coordinates = cls(parts[0], int(parts[1]), int(parts[2]))
+            # One message, one id: not "007", nor the digits of other scripts.
+            if coordinates.sample_id == "~".join(parts[:3]):
+                return coordinates
+        raise InvalidInput(f"{sample_id!r} is no sample id: expected <topic>~<partition>~<offset>[~<member>]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,21 @@ Values come from `UMMP_*` environment variables, read by `load_settings()` and n
 with two underscores: `UMMP_FETCH__MAX_OBJECT_BYTES=1000000`.
 """
 
+import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from ummp_assets.errors import InvalidSettings
+from ummp_assets.text_settings import (
+    C4Settings,
+    FineWebSettings,
+    GopherQualitySettings,
+    GopherRepetitionSettings,
+    QualityRule,
+)
 
 __all__ = [
     "AudioSettings",
@@ -169,6 +177,15 @@ class TextSettings(BaseModel):
     )
     min_characters: Annotated[int, Field(ge=0)] = Field(1, description="Shorter texts are filtered.")
     repair_mojibake: bool = Field(True, description="Undo text that was once decoded in the wrong encoding.")
+    quality_rules: tuple[QualityRule, ...] = Field(
+        ("gopher_repetition",),
+        description="Rules that judge documents, in this order. All four are for crawled web pages; by default only "
+        "documents that repeat themselves are filtered, so that short, listed or technical ones pass.",
+    )
+    gopher_repetition: GopherRepetitionSettings = GopherRepetitionSettings()
+    gopher_quality: GopherQualitySettings = GopherQualitySettings()
+    c4: C4Settings = C4Settings()
+    fineweb: FineWebSettings = FineWebSettings()
     tokenizer: str = Field(
         "cl100k_base", description="Vocabulary: cl100k_base, o200k_base, or the path of a Hugging Face tokenizer.json."
     )
@@ -240,11 +257,24 @@ class DatasetSettings(BaseModel):
         0.05, description="Share of the contents in the split `test`."
     )
 
+    @model_validator(mode="after")
+    def _leave_room_for_training(self) -> Self:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction and test_fraction together leave nothing for the split train")
+        return self
+
+    @property
+    def full_shard_bytes(self) -> int:
+        """Smaller shards are merged when there are enough of them; larger ones stay as they are."""
+        return self.target_shard_bytes // 2
+
 
 class Settings(BaseSettings):
     """All settings of one deployment."""
 
-    model_config = SettingsConfigDict(env_prefix="UMMP_", env_nested_delimiter="__", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="UMMP_", env_nested_delimiter="__", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     home: Path = Field(
         Path("~/.ummp"),
@@ -320,9 +350,19 @@ def load_settings(**overrides: Any) -> Settings:
     """
     try:
         return Settings(**overrides)
+    except SettingsError as error:
+        raise InvalidSettings(f"{_name_variable(error)} is no JSON: {error.__cause__}.") from None
     except ValidationError as error:
         problems = "; ".join(
             f"UMMP_{'__'.join(str(part) for part in detail['loc']).upper()}: {detail['msg']}"
             for detail in error.errors()
         )
         raise InvalidSettings(f"{problems}. `ummp doctor` lists every setting.") from error
+
+
+def _name_variable(error: SettingsError) -> str:
+    # pydantic-settings names the outermost field only; the JSON error keeps the value.
+    value = getattr(error.__cause__, "doc", None)
+    return ", ".join(name for name in os.environ if name.startswith("UMMP_") and os.environ[name] == value) or str(
+        error
+    )
