@@ -1,0 +1,1 @@
+"""`ummp demo`: real documents, photographs and sounds of this installation, served over HTTP on loopback."""
