@@ -1,0 +1,1 @@
+"""Training datasets: shards, immutable versions, readers, lineage, labels and takedown."""

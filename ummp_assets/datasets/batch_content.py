@@ -1,0 +1,92 @@
+"""What a batch brings to each dataset: its shards, columns, outcomes, versions of code and rules, and watermark."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import pyarrow.parquet as pq
+
+from ummp_assets.datasets.changes import Change
+from ummp_assets.datasets.packing import type_name
+from ummp_assets.datasets.shards import CLEAN_STAGES, FEATURE_STAGES, STAGE, shard_key
+from ummp_assets.datasets.versions import Column, Shard
+from ummp_assets.errors import ManifestMissing
+from ummp_assets.messages.offset_log import OffsetLog
+from ummp_assets.reasons import Outcome
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import FileEntry, Manifest, OutcomeCount, read_manifest
+
+__all__ = ["batch_changes", "batch_manifests", "batch_watermark", "columns_of"]
+
+_STAGES = ("requests", "downloads", *CLEAN_STAGES.values(), *FEATURE_STAGES.values(), STAGE)
+
+
+def batch_changes(store: ObjectStore, batch: str) -> dict[str, Change]:
+    """Return by dataset what a batch adds; datasets of which it stored no row are left out.
+
+    Raises
+    ------
+    ManifestMissing
+        The stage `training_shards` has not committed the batch.
+    """
+    manifests = batch_manifests(store, batch)
+    stage = manifests[-1]
+    shards: dict[str, list[Shard]] = defaultdict(list)
+    columns: dict[str, dict[str, Sequence[Column]]] = defaultdict(dict)
+    for table, entries in sorted(stage.tables.items()):
+        for entry in entries:
+            key = shard_key(table, entry)
+            shards[key.dataset].append(_shard(key.modality, key.split, entry))
+            columns[key.dataset].setdefault(key.modality, columns_of(store, entry.path))
+    rules = {f"{item.stage}.{name}": version for item in manifests for name, version in item.rules.items()}
+    code_versions = {item.stage: item.code_version for item in manifests}
+    watermark = batch_watermark(store, batch)
+    return {
+        dataset: Change(
+            cause="batch",
+            batches=(batch,),
+            added=tuple((shard, (batch,)) for shard in shards[dataset]),
+            columns=columns[dataset],
+            outcomes=_outcomes(dataset, manifests, shards[dataset]),
+            rules=rules,
+            code_versions=code_versions,
+            watermark=watermark,
+        )
+        for dataset in sorted(shards)
+    }
+
+
+def batch_manifests(store: ObjectStore, batch: str) -> list[Manifest]:
+    """Return the manifests of all stages that a batch went through, in order, `training_shards` last."""
+    found = []
+    for stage in _STAGES[:-1]:
+        try:
+            found.append(read_manifest(store, stage, batch))
+        except ManifestMissing:
+            # A batch of a shortened flow: the stages that it went through state its outcomes.
+            continue
+    return [*found, read_manifest(store, STAGE, batch)]
+
+
+def batch_watermark(store: ObjectStore, batch: str) -> dict[str, dict[str, int]]:
+    """Return the next offset by topic and partition after a batch; raises `InvalidInput` when it was never planned."""
+    planned = OffsetLog(store).get(batch)
+    return {planned.topic: {str(partition): end for partition, end in sorted(planned.ends.items())}}
+
+
+def columns_of(store: ObjectStore, path: str) -> tuple[Column, ...]:
+    """Return the columns of a shard."""
+    with store.open(path) as file, pq.ParquetFile(file) as parquet:
+        return tuple(Column(field.name, type_name(field), field.nullable) for field in parquet.schema_arrow)
+
+
+def _shard(modality: str, split: str, entry: FileEntry) -> Shard:
+    return Shard(entry.path, modality, split, entry.rows, entry.byte_count, entry.sha256, entry.footer_sha256)
+
+
+def _outcomes(dataset: str, manifests: Sequence[Manifest], shards: Sequence[Shard]) -> tuple[OutcomeCount, ...]:
+    rejected = [item for manifest in manifests for item in manifest.outcomes if item.dataset == dataset]
+    stored: Counter[str] = Counter()
+    for shard in shards:
+        stored[shard.modality] += shard.rows
+    kept = [OutcomeCount(dataset, modality, Outcome.STORED.value, "", count) for modality, count in stored.items()]
+    return tuple(sorted([*rejected, *kept]))

@@ -1,0 +1,86 @@
+"""Stage `dataset_commits`: a batch's shards become the next version of each dataset in it."""
+
+import pyarrow as pa
+
+from ummp_assets.datasets.batch_content import batch_changes
+from ummp_assets.datasets.changes import Change, make_version
+from ummp_assets.datasets.history import put_next_version
+from ummp_assets.datasets.versions import DatasetVersion, read_version
+from ummp_assets.settings import Settings
+from ummp_assets.storage.dataset_index import DatasetIndex
+from ummp_assets.storage.index import Index
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import StageWriter
+
+__all__ = ["CODE_VERSION", "COMMIT_SCHEMA", "STAGE", "commit_batch"]
+
+STAGE = "dataset_commits"
+CODE_VERSION = "1"
+
+COMMIT_SCHEMA = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("version", pa.int32(), nullable=False),
+        pa.field("manifest", pa.string(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+    ]
+)
+"""Table `samples` of the stage `dataset_commits`: one row a dataset of the batch with the version that added it."""
+
+
+def commit_batch(store: ObjectStore, index: Index, settings: Settings, batch: str) -> list[DatasetVersion]:
+    """Add a batch to each dataset of which it stored a row.
+
+    A dataset that already holds the batch gives the version that added it, so that a repeated call changes nothing.
+
+    Returns
+    -------
+    The version of each dataset that added the batch, in order of the names.
+
+    Raises
+    ------
+    ManifestMissing
+        The stage `training_shards` has not committed the batch.
+    SchemaConflict
+        A column changed its type since an earlier batch of the dataset.
+    CommitConflict
+        Other committers were always first.
+    """
+    known = DatasetIndex(index)
+    versions = [
+        _commit(store, known, settings, dataset, change) for dataset, change in batch_changes(store, batch).items()
+    ]
+    _write_stage(store, batch, versions)
+    return versions
+
+
+def _commit(
+    store: ObjectStore, known: DatasetIndex, settings: Settings, dataset: str, change: Change
+) -> DatasetVersion:
+    (batch,) = change.batches
+
+    def propose(parent: DatasetVersion | None) -> DatasetVersion | None:
+        # Asked for each parent anew: another process may have committed the same batch meanwhile.
+        if parent is not None and known.version_of(dataset, batch) is not None:
+            return None
+        return make_version(store, dataset, parent, change, settings.datasets.full_shard_bytes)
+
+    version = put_next_version(store, known, dataset, propose)
+    return version or read_version(store, dataset, known.version_of(dataset, batch))
+
+
+def _write_stage(store: ObjectStore, batch: str, versions: list[DatasetVersion]) -> None:
+    rows = [
+        {
+            "dataset": version.dataset,
+            "version": version.version,
+            "manifest": version.path,
+            "sha256": version.sha256,
+            "rows": version.rows,
+        }
+        for version in versions
+    ]
+    with StageWriter(store, STAGE, batch, {"samples": COMMIT_SCHEMA}) as writer:
+        writer.write("samples", pa.RecordBatch.from_pylist(rows, schema=COMMIT_SCHEMA))
+        writer.commit(code_version=CODE_VERSION, numbers={"datasets": len(versions)})

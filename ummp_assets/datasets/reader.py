@@ -1,0 +1,194 @@
+"""Reading a dataset version in a training process, without Dagster and without pandas unless it is asked for."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ummp_assets.datasets.packing import unpack, unpacked_schema
+from ummp_assets.datasets.shard_files import read_shard
+from ummp_assets.datasets.splits import SPLITS
+from ummp_assets.datasets.versions import DatasetVersion, Shard, read_shards, read_version
+from ummp_assets.errors import InvalidInput
+from ummp_assets.settings import Settings, load_settings
+from ummp_assets.storage.objects import ObjectStore, open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Dataset", "open_dataset"]
+
+
+class Dataset:
+    """One split of one dataset version, read as a stream; later versions do not change it.
+
+    Attributes
+    ----------
+    version:
+        The version's manifest: counts, columns, watermark, hashes.
+    split:
+        `train`, `validation` or `test`.
+    modality:
+        The one modality whose rows are read, or None for all that the version has.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        version: DatasetVersion,
+        *,
+        split: str,
+        modality: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> None:
+        self._store = store
+        self.version = version
+        self.split = split
+        self.modality = modality
+        self._columns = columns
+        if split not in SPLITS:
+            raise InvalidInput(f"there is no split {split!r}: a dataset has {', '.join(SPLITS)}")
+        if modality is not None and modality not in version.columns:
+            raise InvalidInput(
+                f"version {version.version} of {version.dataset} has no {modality} samples, only "
+                f"{', '.join(sorted(version.columns))}"
+            )
+        self._check_columns(columns or ())
+
+    def __len__(self) -> int:
+        return sum(count.rows for count in self.version.counts if self._wants(count.modality, count.split))
+
+    @cached_property
+    def shards(self) -> list[Shard]:
+        """The shards of the split, in the order in which rows are read."""
+        return [shard for shard in read_shards(self._store, self.version) if self._wants(shard.modality, shard.split)]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Columns of the rows; raises `InvalidInput` when the dataset mixes modalities and none was chosen."""
+        return unpacked_schema(self._packed_schema(self._one_modality()))
+
+    def iter_batches(self, batch_rows: int = 1_024) -> Iterator[pa.RecordBatch]:
+        """Yield all rows in order, at most `batch_rows` at once, each batch of one modality.
+
+        Images come as fixed-shape tensors, waveforms, spectrograms and token ids as lists. Memory is bounded by a row
+        group.
+
+        Raises
+        ------
+        ManifestCorrupt
+            A shard is missing or damaged; the message names it and the command that repairs it.
+        """
+        for shard in self.shards:
+            schema = self._packed_schema(shard.modality)
+            for rows in read_shard(
+                self._store, shard.path, shard.footer_sha256, columns=schema.names, batch_rows=batch_rows
+            ):
+                yield unpack(_conform(rows, schema))
+
+    def to_arrow(self) -> pa.Table:
+        """Return all rows as one table; raises as `schema` and `iter_batches` do."""
+        return pa.Table.from_batches(self.iter_batches(), self.schema)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return all rows as a pandas DataFrame; raises as `to_arrow` does."""
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    def _wants(self, modality: str, split: str) -> bool:
+        return split == self.split and self.modality in (None, modality)
+
+    def _one_modality(self) -> str:
+        modalities = [self.modality] if self.modality else sorted(self.version.columns)
+        if len(modalities) != 1:
+            raise InvalidInput(
+                f"dataset {self.version.dataset} holds {', '.join(modalities)} samples, whose columns differ: choose "
+                'one, as in open_dataset(..., modality="text")'
+            )
+        return str(modalities[0])
+
+    def _packed_schema(self, modality: str) -> pa.Schema:
+        if modality not in self._schemas:
+            wanted = [column.name for column in self.version.columns[modality]]
+            if self._columns is not None:
+                wanted = [name for name in self._columns if name in wanted]
+            self._schemas[modality] = _find_fields(self._store, self.version, modality, wanted)
+        return self._schemas[modality]
+
+    @cached_property
+    def _schemas(self) -> dict[str, pa.Schema]:
+        return {}
+
+    def _check_columns(self, columns: Sequence[str]) -> None:
+        modalities = [self.modality] if self.modality else sorted(self.version.columns)
+        known = {column.name for modality in modalities for column in self.version.columns[modality]}
+        unknown = sorted(set(columns) - known)
+        if unknown:
+            raise InvalidInput(
+                f"dataset {self.version.dataset} has no column {', '.join(unknown)}: it has {', '.join(sorted(known))}"
+            )
+
+
+def open_dataset(
+    name: str,
+    version: int | None = None,
+    split: str = "train",
+    *,
+    modality: str | None = None,
+    columns: Sequence[str] | None = None,
+    settings: Settings | None = None,
+) -> Dataset:
+    """Open one split of a dataset for reading.
+
+    Parameters
+    ----------
+    version:
+        A version's number; not given, the newest one at this moment.
+    split:
+        `train`, `validation` or `test`.
+    modality:
+        `text`, `image` or `audio`; needed where a dataset holds several and one schema is asked for.
+    columns:
+        Names of the columns to read, in this order; not given, all.
+    settings:
+        Where the store is; not given, read from the `UMMP_*` environment variables.
+
+    Raises
+    ------
+    DatasetNotFound
+        There is no such dataset or version.
+    InvalidInput
+        There is no such split, modality or column.
+
+    Example
+    -------
+    >>> for batch in open_dataset("birds", modality="image").iter_batches():  # doctest: +SKIP
+    ...     pixels = batch.column("image").to_numpy_ndarray()  # shape (rows, height, width, 3), uint8
+    """
+    store = open_store(settings or load_settings())
+    return Dataset(store, read_version(store, name, version), split=split, modality=modality, columns=columns)
+
+
+def _find_fields(store: ObjectStore, version: DatasetVersion, modality: str, names: Sequence[str]) -> pa.Schema:
+    """Return the packed schema of these columns; one that an old shard lacks is found in a newer one."""
+    nullable = {column.name: column.nullable for column in version.columns[modality]}
+    fields: dict[str, pa.Field] = {}
+    for shard in read_shards(store, version):
+        if shard.modality == modality:
+            with store.open(shard.path) as file, pq.ParquetFile(file) as parquet:
+                for field in parquet.schema_arrow:
+                    fields.setdefault(field.name, field.with_nullable(nullable[field.name]))
+        if all(name in fields for name in names):
+            break
+    return pa.schema([fields[name] for name in names])
+
+
+def _conform(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the rows with the schema's columns; those that the shard lacks are null."""
+    columns = [
+        rows.column(field.name) if field.name in rows.schema.names else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
