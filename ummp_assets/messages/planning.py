@@ -1,0 +1,150 @@
+"""What a sensor does at a tick, without Dagster: look at the ends of a role's topics and plan the batches that are due.
+
+Planned batches are in the offset log before they are returned. The cursor is a hint (the last number asked for, and
+since when messages wait): killed between the log and the cursor, the next tick finds the entry and asks for the same
+run again.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ummp_assets.errors import BrokerUnavailable
+from ummp_assets.messages.offset_log import OffsetLog
+from ummp_assets.messages.ranges import Batch, Plan, Watermarks, plan_batches
+from ummp_assets.messages.reading import read_watermarks
+from ummp_assets.messages.topics import Role, topic_names
+from ummp_assets.settings import Settings
+from ummp_assets.storage.objects import ObjectStore
+
+__all__ = ["Tick", "plan_tick"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a tick found.
+
+    Parameters
+    ----------
+    batches:
+        Batches whose runs are asked for: just planned, or planned by a tick that was killed before its cursor was kept.
+    cursor:
+        What the next tick is given.
+    waiting:
+        Messages of each topic that no batch holds yet.
+    """
+
+    batches: tuple[Batch, ...]
+    cursor: str
+    waiting: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Hint:
+    number: int = 0
+    waiting_since: datetime | None = None
+
+
+def plan_tick(
+    store: ObjectStore,
+    settings: Settings,
+    role: Role,
+    *,
+    cursor: str | None,
+    now: datetime,
+    queued: Mapping[str, int],
+) -> Tick:
+    """Plan the batches of a role's topics that are due now.
+
+    Parameters
+    ----------
+    cursor:
+        What the last tick returned, or None; a lost or damaged one costs look-ups, never messages.
+    now:
+        Aware time of the tick.
+    queued:
+        Runs of each topic that wait or run.
+
+    Raises
+    ------
+    BrokerUnavailable, StoreUnavailable
+        Nothing was planned beyond what the log shows; the next tick goes on.
+    OffsetsWentBack
+        A topic ends before what was planned from it.
+    """
+    topics = topic_names(settings).of_role(role)
+    watermarks = read_watermarks(settings, *topics)
+    if not watermarks:
+        raise BrokerUnavailable(settings.bootstrap_servers, f"it has none of the topics {', '.join(topics)}")
+    hints = _parse(cursor)
+    log = OffsetLog(store)
+    batches: list[Batch] = []
+    waiting: dict[str, int] = {}
+    for topic, marks in watermarks.items():
+        hint = hints.get(topic, _Hint())
+        last = log.last(topic, hint.number)
+        forgotten = _forgotten(log, last, hint, settings.intake.max_queued_batches)
+        room = settings.intake.max_queued_batches - queued.get(topic, 0) - len(forgotten)
+        plan = _plan(topic, last, marks, hint, now, room, settings)
+        planned = [log.put(batch, now) for batch in plan.batches]
+        batches += forgotten + planned
+        waiting[topic] = plan.waiting
+        number = planned[-1].number if planned else last.number if last else 0
+        hints[topic] = _Hint(number, _waiting_since(plan, hint, now))
+    return Tick(tuple(batches), _dump(hints), waiting)
+
+
+def _plan(
+    topic: str,
+    last: Batch | None,
+    marks: Mapping[int, Watermarks],
+    hint: _Hint,
+    now: datetime,
+    room: int,
+    settings: Settings,
+) -> Plan:
+    waited = (now - hint.waiting_since).total_seconds() if hint.waiting_since else 0.0
+    return plan_batches(topic, last, marks, waited_seconds=waited, room=room, intake=settings.intake)
+
+
+def _forgotten(log: OffsetLog, last: Batch | None, hint: _Hint, limit: int) -> list[Batch]:
+    """Return the batches that the log holds beyond the cursor; a tick plans at most `limit`, so no more can be
+    missing."""
+    if last is None or last.number == hint.number:
+        return []
+    first = max(hint.number, last.number - limit) + 1
+    return [log.get(Batch(last.topic, number, ()).key) for number in range(first, last.number)] + [last]
+
+
+def _waiting_since(plan: Plan, hint: _Hint, now: datetime) -> datetime | None:
+    if not plan.waiting:
+        return None
+    return now if plan.batches or hint.waiting_since is None else hint.waiting_since
+
+
+def _parse(cursor: str | None) -> dict[str, _Hint]:
+    try:
+        document: dict[str, dict[str, Any]] = json.loads(cursor or "{}")
+        return {
+            topic: _Hint(
+                int(fields["number"]),
+                datetime.fromisoformat(fields["waiting_since"]) if fields["waiting_since"] else None,
+            )
+            for topic, fields in document.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _dump(hints: Mapping[str, _Hint]) -> str:
+    return json.dumps(
+        {
+            topic: {
+                "number": hint.number,
+                "waiting_since": hint.waiting_since.astimezone(UTC).isoformat() if hint.waiting_since else None,
+            }
+            for topic, hint in hints.items()
+        }
+    )
