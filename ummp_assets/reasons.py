@@ -118,6 +118,128 @@ class Reason(StrEnum):
     CORRUPT_TEXT = "corrupt_text", Outcome.DEAD, "The bytes cannot be decoded as text."
     TEXT_TOO_LARGE = "text_too_large", Outcome.FILTERED, "The document is larger than max_bytes."
     TEXT_TOO_SHORT = "text_too_short", Outcome.FILTERED, "Fewer than min_characters are left after cleaning."
+    GOPHER_DUPLICATE_PARAGRAPHS = (
+        "gopher_duplicate_paragraphs",
+        Outcome.FILTERED,
+        "Too many paragraphs occurred before in the document.",
+    )
+    GOPHER_DUPLICATE_PARAGRAPH_CHARACTERS = (
+        "gopher_duplicate_paragraph_characters",
+        Outcome.FILTERED,
+        "Too much of the text stands in paragraphs that occurred before.",
+    )
+    GOPHER_DUPLICATE_LINES = (
+        "gopher_duplicate_lines",
+        Outcome.FILTERED,
+        "Too many lines occurred before in the document.",
+    )
+    GOPHER_DUPLICATE_LINE_CHARACTERS = (
+        "gopher_duplicate_line_characters",
+        Outcome.FILTERED,
+        "Too much of the text stands in lines that occurred before.",
+    )
+    GOPHER_TOP_2_GRAM = (
+        "gopher_top_2_gram",
+        Outcome.FILTERED,
+        "The most frequent sequence of 2 words is too much of the text.",
+    )
+    GOPHER_TOP_3_GRAM = (
+        "gopher_top_3_gram",
+        Outcome.FILTERED,
+        "The most frequent sequence of 3 words is too much of the text.",
+    )
+    GOPHER_TOP_4_GRAM = (
+        "gopher_top_4_gram",
+        Outcome.FILTERED,
+        "The most frequent sequence of 4 words is too much of the text.",
+    )
+    GOPHER_DUPLICATE_5_GRAMS = (
+        "gopher_duplicate_5_grams",
+        Outcome.FILTERED,
+        "Too much of the text stands in sequences of 5 words that occurred before.",
+    )
+    GOPHER_DUPLICATE_6_GRAMS = (
+        "gopher_duplicate_6_grams",
+        Outcome.FILTERED,
+        "Too much of the text stands in sequences of 6 words that occurred before.",
+    )
+    GOPHER_DUPLICATE_7_GRAMS = (
+        "gopher_duplicate_7_grams",
+        Outcome.FILTERED,
+        "Too much of the text stands in sequences of 7 words that occurred before.",
+    )
+    GOPHER_DUPLICATE_8_GRAMS = (
+        "gopher_duplicate_8_grams",
+        Outcome.FILTERED,
+        "Too much of the text stands in sequences of 8 words that occurred before.",
+    )
+    GOPHER_DUPLICATE_9_GRAMS = (
+        "gopher_duplicate_9_grams",
+        Outcome.FILTERED,
+        "Too much of the text stands in sequences of 9 words that occurred before.",
+    )
+    GOPHER_DUPLICATE_10_GRAMS = (
+        "gopher_duplicate_10_grams",
+        Outcome.FILTERED,
+        "Too much of the text stands in sequences of 10 words that occurred before.",
+    )
+    GOPHER_TOO_FEW_WORDS = "gopher_too_few_words", Outcome.FILTERED, "The document has too few words."
+    GOPHER_TOO_MANY_WORDS = "gopher_too_many_words", Outcome.FILTERED, "The document has too many words."
+    GOPHER_WORDS_TOO_SHORT = "gopher_words_too_short", Outcome.FILTERED, "The words are too short on average."
+    GOPHER_WORDS_TOO_LONG = "gopher_words_too_long", Outcome.FILTERED, "The words are too long on average."
+    GOPHER_TOO_MANY_HASHES = (
+        "gopher_too_many_hashes",
+        Outcome.FILTERED,
+        "The document has too many hashes for its words.",
+    )
+    GOPHER_TOO_MANY_ELLIPSES = (
+        "gopher_too_many_ellipses",
+        Outcome.FILTERED,
+        "The document has too many ellipses for its words.",
+    )
+    GOPHER_TOO_MANY_BULLET_LINES = (
+        "gopher_too_many_bullet_lines",
+        Outcome.FILTERED,
+        "Too many lines begin with a bullet.",
+    )
+    GOPHER_TOO_MANY_ELLIPSIS_LINES = (
+        "gopher_too_many_ellipsis_lines",
+        Outcome.FILTERED,
+        "Too many lines end with an ellipsis.",
+    )
+    GOPHER_TOO_FEW_WORDS_WITH_LETTERS = (
+        "gopher_too_few_words_with_letters",
+        Outcome.FILTERED,
+        "Too few words have a letter.",
+    )
+    GOPHER_TOO_FEW_STOP_WORDS = (
+        "gopher_too_few_stop_words",
+        Outcome.FILTERED,
+        "Too few different stop words of the language occur.",
+    )
+    C4_LOREM_IPSUM = "c4_lorem_ipsum", Outcome.FILTERED, "The page holds placeholder text."
+    C4_CURLY_BRACKET = "c4_curly_bracket", Outcome.FILTERED, "The page holds a curly bracket, as code does."
+    C4_TOO_FEW_SENTENCES = (
+        "c4_too_few_sentences",
+        Outcome.FILTERED,
+        "Too few sentences are left in the lines that C4 keeps.",
+    )
+    FINEWEB_TOO_FEW_PUNCTUATED_LINES = (
+        "fineweb_too_few_punctuated_lines",
+        Outcome.FILTERED,
+        "Too few lines end a sentence.",
+    )
+    FINEWEB_TOO_MANY_SHORT_LINES = "fineweb_too_many_short_lines", Outcome.FILTERED, "Too many lines are short."
+    FINEWEB_DUPLICATE_LINE_CHARACTERS = (
+        "fineweb_duplicate_line_characters",
+        Outcome.FILTERED,
+        "Too much of the text stands in lines that occurred before.",
+    )
+    FINEWEB_TOO_MANY_LINE_BREAKS = (
+        "fineweb_too_many_line_breaks",
+        Outcome.FILTERED,
+        "The page has too many line breaks for its words.",
+    )
     CORRUPT_IMAGE = "corrupt_image", Outcome.DEAD, "The bytes cannot be decoded as an image."
     UNSUPPORTED_IMAGE = (
         "unsupported_image",

@@ -177,10 +177,12 @@ class TextSettings(BaseModel):
     )
     min_characters: Annotated[int, Field(ge=0)] = Field(1, description="Shorter texts are filtered.")
     repair_mojibake: bool = Field(True, description="Undo text that was once decoded in the wrong encoding.")
+    # None by default, for a request names what somebody wants, and the papers' thresholds are for crawled pages: of
+    # 203 licences they keep 92 % by repetition alone, of 389 pages of HTML documentation 65 %, of 157 readmes 61 %.
     quality_rules: tuple[QualityRule, ...] = Field(
-        ("gopher_repetition",),
-        description="Rules that judge documents, in this order. All four are for crawled web pages; by default only "
-        "documents that repeat themselves are filtered, so that short, listed or technical ones pass.",
+        (),
+        description="Rules that judge documents, in this order. For crawled web pages: "
+        '["gopher_repetition", "gopher_quality", "c4", "fineweb"].',
     )
     gopher_repetition: GopherRepetitionSettings = GopherRepetitionSettings()
     gopher_quality: GopherQualitySettings = GopherQualitySettings()

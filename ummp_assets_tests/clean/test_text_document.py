@@ -4,7 +4,8 @@ import unicodedata
 
 import pytest
 
-from ummp_assets.clean.text.document import CleanDocument, Verdict, clean_document
+from ummp_assets.clean.refusals import Refusal
+from ummp_assets.clean.text.document import CleanDocument, clean_document
 from ummp_assets.clean.text.language import detect_language
 from ummp_assets.clean.text.main_text import extract_main_text, is_html
 from ummp_assets.clean.text.normalise import normalise_text
@@ -126,7 +127,7 @@ def test_same_text_in_other_bytes_has_the_same_content_hash() -> None:
 def test_unusable_document_is_rejected_with_what_was_measured(
     data: bytes, media_type: str | None, reason: Reason, measured: float | None
 ) -> None:
-    verdict = clean_document(data, media_type, TextSettings())
+    refusal = clean_document(data, media_type, TextSettings())
 
-    assert isinstance(verdict, Verdict)
-    assert (verdict.reason, verdict.measured) == (reason, measured)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.reason, refusal.measured) == (reason, measured)

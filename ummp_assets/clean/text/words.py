@@ -1,0 +1,158 @@
+"""A document's words as arrays: split once, numbered once, so that every rule after it is arithmetic.
+
+Text repeats itself: a chunk between spaces is split at its first sight and looked up afterwards, which leaves one
+dictionary look-up a chunk and no Python per word. The tables forget everything when they grow large; nothing depends
+on what they remember.
+"""
+
+import re
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from ummp_assets.clean.text.english_words import split_english_chunk
+from ummp_assets.clean.text.scripts import (
+    CHARACTER_LANGUAGES,
+    STOP_WORDS,
+    SYMBOLS,
+    TERMINALS,
+    is_punctuation,
+    split_characters,
+)
+
+__all__ = ["WordTable", "Words", "split_words", "word_table"]
+
+_MAX_CHUNKS = 200_000
+
+_LETTER = re.compile(r"[^\W\d_]")
+_HAS_LETTER, _IS_SYMBOL, _IS_TERMINAL, _IS_PUNCTUATION = 1, 2, 4, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of one document, n of them.
+
+    Parameters
+    ----------
+    numbers:
+        Shape (n,), int64: equal numbers are equal words; valid for this document only.
+    lengths:
+        Shape (n,), int64, characters of each word.
+    flags:
+        Shape (n,), uint8, properties of each word.
+    stop_words:
+        How many different stop words of the language occur, or None when no list is known for it.
+    """
+
+    numbers: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    flags: npt.NDArray[np.uint8]
+    stop_words: int | None
+
+    @property
+    def count(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def with_letters(self) -> int:
+        """Words that hold at least one letter."""
+        return int(np.count_nonzero(self.flags & _HAS_LETTER))
+
+    @property
+    def proper_lengths(self) -> npt.NDArray[np.int64]:
+        """Lengths of the words that are not made of symbols only."""
+        proper: npt.NDArray[np.int64] = self.lengths[(self.flags & _IS_SYMBOL) == 0]
+        return proper
+
+    @property
+    def sentences(self) -> int:
+        """Sentences: a terminal mark ends one when a word follows it; punctuation between them changes nothing."""
+        if not self.count:
+            return 0
+        deciding = self.flags[(self.flags & (_IS_PUNCTUATION | _IS_TERMINAL)) != _IS_PUNCTUATION]
+        terminal = (deciding & _IS_TERMINAL) != 0
+        return 1 + int(np.count_nonzero(terminal[:-1] & ~terminal[1:]))
+
+
+class WordTable:
+    """Numbers words and remembers their properties; not safe for several threads."""
+
+    def __init__(self, split: Callable[[str], Iterable[str]], stop_words: Iterable[str] | None) -> None:
+        self._split = split
+        self._stop_words = None if stop_words is None else tuple(stop_words)
+        self._forget()
+
+    def words(self, text: str) -> Words:
+        """Return the words of a text."""
+        if len(self._chunks) > _MAX_CHUNKS:
+            self._forget()
+        chunks = self._chunks
+        numbers = np.fromiter(chain.from_iterable([chunks[chunk] for chunk in text.split()]), np.int64)
+        stop_words = None
+        if self._stop_words is not None:
+            stop_words = len(np.unique(numbers[numbers < len(self._stop_words)]))
+        lengths = np.frombuffer(self._lengths, np.int64)[numbers]
+        return Words(numbers, lengths, np.frombuffer(self._flags, np.uint8)[numbers], stop_words)
+
+    def _forget(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._lengths, self._flags = array("q"), array("B")
+        self._chunks = _Chunks(self._number_chunk)
+        for word in self._stop_words or ():
+            self._number(word)
+
+    def _number_chunk(self, chunk: str) -> tuple[int, ...]:
+        return tuple(map(self._number, self._split(chunk)))
+
+    def _number(self, word: str) -> int:
+        number = self._numbers.setdefault(word, len(self._numbers))
+        if number == len(self._lengths):
+            self._lengths.append(len(word))
+            self._flags.append(_flags(word))
+        return number
+
+
+class _Chunks(dict[str, tuple[int, ...]]):
+    """Numbers of the words in a chunk, made when first asked for."""
+
+    def __init__(self, number_chunk: Callable[[str], tuple[int, ...]]) -> None:
+        super().__init__()
+        self._number_chunk = number_chunk
+
+    def __missing__(self, chunk: str) -> tuple[int, ...]:
+        numbers = self[chunk] = self._number_chunk(chunk)
+        return numbers
+
+
+def _flags(word: str) -> int:
+    if word.isalpha():
+        return _HAS_LETTER
+    flags = 0
+    if _LETTER.search(word):
+        flags |= _HAS_LETTER
+    if word in TERMINALS:
+        flags |= _IS_TERMINAL
+    if not word[0].isalnum():
+        if SYMBOLS.issuperset(word):
+            flags |= _IS_SYMBOL
+        if all(is_punctuation(character) for character in word):
+            flags |= _IS_PUNCTUATION
+    return flags
+
+
+@cache
+def word_table(language: str) -> WordTable:
+    """Return the process's table for a language: by characters for Chinese, Japanese and Korean, else by words."""
+    split = split_characters if language in CHARACTER_LANGUAGES else split_english_chunk
+    return WordTable(split, STOP_WORDS.get(language))
+
+
+def split_words(text: str, language: str = "en") -> list[str]:
+    """Return the words of a text as strings, for reading and testing."""
+    split = split_characters if language in CHARACTER_LANGUAGES else split_english_chunk
+    return [word for chunk in text.split() for word in split(chunk)]

@@ -1,0 +1,237 @@
+"""Rules of repetition and quality: each breaks on its own text, keeps an ordinary one, and says what it measured.
+
+`reference_repetition` is the definition, word by word and slow; the rule must give its numbers.
+"""
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from ummp_assets.clean.refusals import Refusal
+from ummp_assets.clean.text.document import apply_quality_rules
+from ummp_assets.clean.text.quality import judge_quality
+from ummp_assets.clean.text.repetition import judge_repetition
+from ummp_assets.clean.text.web_lines import judge_fineweb, keep_c4_lines
+from ummp_assets.clean.text.words import split_words, word_table
+from ummp_assets.reasons import Outcome, Reason
+from ummp_assets.settings import TextSettings
+from ummp_assets.text_settings import C4Settings, FineWebSettings, GopherQualitySettings, GopherRepetitionSettings
+
+PROSE = """The harbour lies to the north of the town, and ships have come to it for a thousand years.
+Most of them brought timber, grain or salt; a few carried letters and news from further away.
+In winter the bay would freeze, so that people walked across to the islands with their sledges.
+Nobody remembers who built the first pier, but the oldest map that shows one is from 1542.
+Today ferries leave every hour, and a small museum tells what the sailors used to eat and sing."""
+
+FIRST = PROSE.split("\n")[0]
+
+CHINESE = """海港在城市的北面,一千年来一直有船只来到这里。大多数船运来木材、粮食和盐,也有少数带来远方的信件与消息。
+冬天海湾会结冰,人们拉着雪橇走到对面的岛上去。没有人记得是谁修建了第一座码头,但最早画有码头的地图出自一五四二年。
+今天渡轮每小时开出一班,一座小博物馆讲述水手们过去吃什么、唱什么。我们喜欢在傍晚沿着岸边散步,看灯塔慢慢亮起来。"""
+
+
+def repetition(text: str, language: str = "en", **settings: object) -> Refusal | None:
+    rules = GopherRepetitionSettings.model_validate({"min_words": 0} | settings)
+    return judge_repetition(text, word_table(language).words(text), rules)
+
+
+def quality(text: str, language: str = "en", **settings: object) -> Refusal | None:
+    return judge_quality(
+        text, word_table(language).words(text), language, GopherQualitySettings.model_validate(settings)
+    )
+
+
+def fineweb(text: str) -> Refusal | None:
+    return judge_fineweb(text, word_table("en").words(text), FineWebSettings())
+
+
+def reference_repetition(text: str) -> dict[int, float]:
+    """Return the share of characters for n of 2 to 10, by counting words."""
+    words = split_words(text)
+    shares = {}
+    for n in (2, 3, 4):
+        grams = [" ".join(words[start : start + n]) for start in range(len(words) - n + 1)]
+        if grams:
+            top, count = Counter(grams).most_common(1)[0]
+            shares[n] = len(top) * count / len(text)
+    for n in range(5, 11):
+        seen, characters, place = set(), 0, 0
+        while place < len(words) - n + 1:
+            gram = "".join(words[place : place + n])
+            if gram in seen:
+                characters += len(gram)
+                place += n
+            else:
+                seen.add(gram)
+                place += 1
+        shares[n] = characters / len(text)
+    return shares
+
+
+@pytest.mark.parametrize(("text", "language"), [(PROSE, "en"), (CHINESE, "zh")])
+def test_ordinary_prose_passes_repetition_and_quality(text: str, language: str) -> None:
+    assert repetition(text, language) is None
+    assert quality(text, language) is None
+
+
+@pytest.mark.parametrize("n", range(2, 11))
+@pytest.mark.parametrize("seed", range(6))
+def test_n_gram_shares_are_those_of_the_definition(n: int, seed: int) -> None:
+    drawn = random.Random(seed)
+    vocabulary = ["a", "bb", "ccc", "dddd", "e.g.", "word;", "(x)"]
+    phrases = [[drawn.choice(vocabulary) for _ in range(drawn.randint(3, 14))] for _ in range(9)]
+    text = " ".join(word for _ in range(40) for word in drawn.choice(phrases))
+    expected = reference_repetition(text)[n]
+    nothing: dict[str, Any] = {"top_n_grams": {}, "duplicate_n_grams": {}, "duplicate_paragraphs": 1}
+    judged = "top_n_grams" if n < 5 else "duplicate_n_grams"
+
+    found = repetition(text, **nothing | {judged: {n: max(0.0, expected - 1e-9)}})
+
+    assert found is not None
+    assert found.measured == pytest.approx(expected)
+    assert repetition(text, **nothing | {judged: {n: min(1.0, expected)}}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "measured"),
+    [
+        ("\n\n".join(["Same."] * 2 + [PROSE, "Same.", "Same."]), Reason.GOPHER_DUPLICATE_PARAGRAPHS, 3 / 5),
+        ("\n\n".join([PROSE, PROSE, *PROSE.split("\n")]), Reason.GOPHER_DUPLICATE_PARAGRAPH_CHARACTERS, None),
+        ("\n".join(["x y z"] * 8 + PROSE.split("\n")), Reason.GOPHER_DUPLICATE_LINES, 7 / 13),
+        (
+            "\n".join([PROSE, PROSE.split("\n")[0] * 3, PROSE.split("\n")[0] * 3]),
+            Reason.GOPHER_DUPLICATE_LINE_CHARACTERS,
+            None,
+        ),
+        ("go on " * 40 + PROSE, Reason.GOPHER_TOP_2_GRAM, None),
+        (" ".join(PROSE.split()[:30]) + ". " + " ".join(PROSE.split()[:30]), Reason.GOPHER_DUPLICATE_5_GRAMS, None),
+    ],
+)
+def test_repeated_text_breaks_its_rule(text: str, reason: Reason, measured: float | None) -> None:
+    found = repetition(text)
+
+    assert found is not None
+    assert found.reason is reason
+    assert found.reason.outcome is Outcome.FILTERED
+    assert measured is None or found.measured == pytest.approx(measured)
+
+
+def test_short_documents_are_judged_for_repetition_only_when_asked() -> None:
+    assert repetition("Hello there", min_words=50) is None
+    assert repetition("Hello there", min_words=0) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "measured"),
+    [
+        ("Too short to say much.", Reason.GOPHER_TOO_FEW_WORDS, 5),
+        ("a b c d " * 20, Reason.GOPHER_WORDS_TOO_SHORT, 1),
+        ("incomprehensibilities " * 60, Reason.GOPHER_WORDS_TOO_LONG, 21),
+        (PROSE + " #" * 20, Reason.GOPHER_TOO_MANY_HASHES, None),
+        (
+            PROSE.replace(" the", "... the").replace(" a", "... a").replace(" t", "... t"),
+            Reason.GOPHER_TOO_MANY_ELLIPSES,
+            None,
+        ),
+        ("\n".join(f"- {line}" for line in PROSE.split("\n")), Reason.GOPHER_TOO_MANY_BULLET_LINES, 1),
+        ("\n".join(f"{line} …" for line in PROSE.split("\n")), Reason.GOPHER_TOO_MANY_ELLIPSIS_LINES, 1),
+        (PROSE + " 12345" * 60, Reason.GOPHER_TOO_FEW_WORDS_WITH_LETTERS, None),
+        ("lumber granite harbour vessels winter " * 12, Reason.GOPHER_TOO_FEW_STOP_WORDS, 0),
+    ],
+)
+def test_poor_text_breaks_its_rule_of_quality(text: str, reason: Reason, measured: float | None) -> None:
+    found = quality(text)
+
+    assert found is not None
+    assert found.reason is reason
+    assert measured is None or found.measured == measured
+
+
+def test_too_many_words_are_filtered() -> None:
+    found = quality(PROSE, max_words=60)
+
+    assert found is not None
+    assert found.reason is Reason.GOPHER_TOO_MANY_WORDS
+
+
+def test_stop_words_are_not_asked_of_a_language_without_a_list() -> None:
+    assert quality("lumber granite harbour vessels winter " * 12, "xx") is None
+
+
+def c4(text: str, language: str = "en", **settings: object) -> str | Refusal:
+    return keep_c4_lines(text, language, C4Settings.model_validate(settings))
+
+
+def test_c4_keeps_lines_that_end_sentences() -> None:
+    dropped = ["Home | About | Contact", "Two words.", "We use cookies on this page.", "Enable JavaScript to go on."]
+
+    kept = c4("\n".join([PROSE, *dropped, "Cited.[3] And so on.[citation needed]"]))
+
+    assert kept == PROSE + "\nCited. And so on."
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "measured"),
+    [
+        (PROSE + "\nLorem ipsum dolor sit amet.", Reason.C4_LOREM_IPSUM, None),
+        (PROSE + "\nfunction f() { return 1; } is code.", Reason.C4_CURLY_BRACKET, None),
+        ("One is here. Two are there.\nThree of them stay.", Reason.C4_TOO_FEW_SENTENCES, 3),
+        ("No mark at the end\n" * 9, Reason.C4_TOO_FEW_SENTENCES, 0),
+    ],
+)
+def test_c4_filters_pages(text: str, reason: Reason, measured: float | None) -> None:
+    found = c4(text)
+
+    assert isinstance(found, Refusal)
+    assert (found.reason, found.measured) == (reason, measured)
+
+
+def test_c4_counts_sentences_within_few_lines() -> None:
+    line = "One is here. Two are there! Are three too? Four of them. Five in all."
+
+    assert c4(line) == line
+
+
+def test_c4_drops_a_line_with_an_endless_word() -> None:
+    assert c4(PROSE + "\nSee " + "x" * 1_001 + " for more of it.") == PROSE
+
+
+def test_c4_reads_chinese_marks_and_characters() -> None:
+    assert c4(CHINESE, "zh") == CHINESE
+    assert c4(CHINESE + "\n首页", "zh") == CHINESE
+
+
+SHORT_LINES = [FIRST, *(f"Item {number}." for number in range(9))]
+ONE_WORD_LINES = [f"Extraordinarily_long_composite_words_{number}." for number in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (PROSE.replace(".\n", " and\n").rstrip("."), Reason.FINEWEB_TOO_FEW_PUNCTUATED_LINES),
+        ("\n".join(SHORT_LINES), Reason.FINEWEB_TOO_MANY_SHORT_LINES),
+        (PROSE + "\n" + FIRST, Reason.FINEWEB_DUPLICATE_LINE_CHARACTERS),
+        ("\n".join(ONE_WORD_LINES), Reason.FINEWEB_TOO_MANY_LINE_BREAKS),
+    ],
+)
+def test_fineweb_filters_by_lines(text: str, reason: Reason) -> None:
+    found = fineweb(text)
+
+    assert found is not None
+    assert found.reason is reason
+
+
+def test_fineweb_keeps_prose() -> None:
+    assert fineweb(PROSE) is None
+
+
+def test_rules_run_in_the_order_set_and_c4_hands_on_its_lines() -> None:
+    page = PROSE + "\nHome | About"
+
+    assert apply_quality_rules(page, "en", TextSettings()) == page
+    assert apply_quality_rules(page, "en", TextSettings(quality_rules=("c4", "fineweb", "gopher_quality"))) == PROSE
+    short = apply_quality_rules("Few words.", "en", TextSettings(quality_rules=("gopher_quality", "c4")))
+    assert isinstance(short, Refusal)
+    assert short.reason is Reason.GOPHER_TOO_FEW_WORDS
