@@ -24,17 +24,24 @@ class AddressPolicy:
     ----------
     allowed:
         Networks in CIDR form; raises `InvalidSettings` when one is none.
+    proxies:
+        Address and port of the proxies that the environment names: they are trusted, wherever they stand.
     """
 
-    def __init__(self, allowed: Iterable[str]) -> None:
+    def __init__(self, allowed: Iterable[str], proxies: Iterable[tuple[str, int]] = ()) -> None:
+        self._proxies = frozenset(proxies)
         try:
             self._allowed = tuple(ipaddress.ip_network(network) for network in allowed)
         except ValueError as error:
             raise InvalidSettings(f"UMMP_FETCH__ALLOWED_ADDRESSES: {error}") from error
         self._known: dict[str, bool] = {}
 
-    def allows(self, address: str) -> bool:
-        """Return whether the literal IP address may be talked to; False for anything that is none."""
+    def allows(self, address: str, port: int) -> bool:
+        """Return whether a literal IP address may be talked to; False for anything that is none."""
+        return (address, port) in self._proxies or self.is_allowed(address)
+
+    def is_allowed(self, address: str) -> bool:
+        """Return the same, whatever the port."""
         known = self._known.get(address)
         if known is None:
             known = self._known[address] = self._decide(address)

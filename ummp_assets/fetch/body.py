@@ -9,9 +9,10 @@ import hashlib
 import io
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 __all__ = ["Body", "BodyTooLarge", "BodyWriter"]
 
@@ -22,19 +23,37 @@ class BodyTooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A whole object: either `content` or the scratch `file` that holds it."""
+    """A whole object: its `content`, or the scratch `file` that holds it, or the path of the store's `blob` where it
+    stands since an earlier fetch."""
 
     sha256: str
     byte_count: int
     content: bytes | None
     file: Path | None = None
+    blob: str | None = None
+    open_blob: Callable[[], BinaryIO] | None = None
+
+    def open(self) -> BinaryIO:
+        """Return a seekable reader of the whole object."""
+        if self.file is not None:
+            return self.file.open("rb")
+        if self.open_blob is not None:
+            return self.open_blob()
+        return io.BytesIO(self.content or b"")
 
     def head(self, byte_count: int) -> bytes:
         """Return the first bytes."""
-        if self.file is None:
-            return (self.content or b"")[:byte_count]
-        with self.file.open("rb") as file:
+        if self.content is not None:
+            return self.content[:byte_count]
+        with self.open() as file:
             return file.read(byte_count)
+
+    def read(self) -> bytes:
+        """Return all bytes; meant for objects that are known to be small."""
+        if self.content is not None:
+            return self.content
+        with self.open() as file:
+            return file.read()
 
     @property
     def held_bytes(self) -> int:
@@ -42,23 +61,13 @@ class Body:
         return len(self.content) if self.content is not None else 0
 
     def spill(self, scratch: Path) -> "Body":
-        """Return the same object with its bytes in a scratch file; raises `OSError`."""
+        """Return the same object with its bytes in a scratch file instead of memory; raises `OSError`."""
         if self.content is None:
             return self
         descriptor, name = tempfile.mkstemp(dir=scratch)
         with os.fdopen(descriptor, "wb") as file:
             file.write(self.content)
         return Body(self.sha256, self.byte_count, None, Path(name))
-
-    def read(self) -> bytes:
-        """Return all bytes; meant for objects that are known to be small."""
-        return self.content if self.content is not None else cast(Path, self.file).read_bytes()
-
-    def open(self) -> BinaryIO:
-        """Return a seekable reader of the whole object."""
-        if self.file is None:
-            return io.BytesIO(self.content or b"")
-        return self.file.open("rb")
 
     def discard(self) -> None:
         """Remove the scratch file, if there is one."""

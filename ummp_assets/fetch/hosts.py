@@ -6,51 +6,107 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Generic, TypeVar
 
+from ummp_assets.fetch.host_rules import HostRules
+from ummp_assets.fetch.robots import RobotsRules
+
 __all__ = ["Host", "HostQueues"]
 
 _Item = TypeVar("_Item")
 
+# A host that has not answered yet gets so many connections; each success adds one, up to its budget. Thousands of dead
+# hosts then hold few connections.
+_FIRST_CONNECTIONS = 2
+# Requests that a host's rate lets pass at once after a pause, in seconds' worth: what one turn of the loop may take.
+_BURST_SECONDS = 0.1
+
 
 @dataclass(slots=True, eq=False)
 class Host(Generic[_Item]):
-    """One origin (`scheme://host[:port]`) and what waits for it; times are those of the caller's clock, in seconds."""
-
-    origin: str
-    max_active: int
-    active: int = 0
-    not_before: float = 0.0
-    waiting: deque[_Item] = field(default_factory=deque)
-    in_line: bool = False
-
-
-class HostQueues(Generic[_Item]):
-    """Queues per host under budgets.
+    """One origin (`scheme://host[:port]`), its budgets and what waits for it; times are those of the caller's clock.
 
     Parameters
     ----------
-    max_connections_per_host:
-        Items of one host that may be active at once.
+    granted:
+        Connections that this fetch may have there: its share of the budget.
+    window:
+        Connections that the host has earned so far.
+    interval_seconds:
+        Pause between the beginnings of two requests.
+    closed:
+        Why nothing more is asked of the host, None while it is open.
+    held:
+        What waits until the host's robots.txt is known.
     """
 
-    def __init__(self, max_connections_per_host: int) -> None:
-        self._max_active = max_connections_per_host
-        self._hosts: dict[str, Host[_Item]] = {}
+    origin: str
+    rules: HostRules
+    granted: int
+    window: int = _FIRST_CONNECTIONS
+    interval_seconds: float = 0.0
+    active: int = 0
+    failures: int = 0
+    not_before: float = 0.0
+    closed: str | None = None
+    robots: RobotsRules | None = None
+    asking_robots: bool = False
+    held: list[_Item] = field(default_factory=list)
+    waiting: deque[_Item] = field(default_factory=deque)
+    in_line: bool = False
+
+    @property
+    def has_room(self) -> bool:
+        return self.active < min(self.window, self.granted) or self.closed is not None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything runs or waits there."""
+        return bool(self.active or self.waiting or self.held)
+
+    def succeeded(self) -> None:
+        """The host has answered: it may have one more connection."""
+        self.failures = 0
+        if self.window < self.rules.max_connections:
+            self.window += 1
+
+    def slow_down(self, until: float) -> None:
+        """The host has asked for a rest: leave it alone until then, and come back with half the connections."""
+        self.not_before = max(self.not_before, until)
+        self.window = max(1, self.window // 2)
+
+    def grant(self, connections: int) -> None:
+        """Take a share of the host's budgets: of its connections, and in the same proportion of its rate."""
+        self.granted = connections
+        rate = self.rules.requests_per_second
+        share = connections / self.rules.max_connections
+        self.interval_seconds = 1.0 / (rate * share) if rate and share else 0.0
+        if self.robots is not None and self.robots.crawl_delay_seconds:
+            self.granted = min(connections, 1)
+            self.interval_seconds = max(self.interval_seconds, self.robots.crawl_delay_seconds)
+
+    def count_start(self, now: float) -> None:
+        """A request begins: the next one may follow after the interval."""
+        self.active += 1
+        if self.interval_seconds:
+            burst = min(_BURST_SECONDS, 10 * self.interval_seconds)
+            if self.robots is not None and self.robots.crawl_delay_seconds:
+                burst = 0.0
+            self.not_before = max(self.not_before, now - burst) + self.interval_seconds
+
+
+class HostQueues(Generic[_Item]):
+    """The hosts and what waits for each of them."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, Host[_Item]] = {}
         self._line: deque[Host[_Item]] = deque()
         self._resting: list[tuple[float, int, Host[_Item]]] = []
         self._delayed: list[tuple[float, int, Host[_Item], _Item]] = []
         self._sequence = count()
 
-    def host(self, origin: str) -> Host[_Item]:
-        """Return the host of an origin."""
-        host = self._hosts.get(origin)
-        if host is None:
-            host = self._hosts[origin] = Host(origin, self._max_active)
-        return host
-
     def add(self, host: Host[_Item], item: _Item) -> None:
         """Let an item wait for its turn, behind those that wait already."""
         host.waiting.append(item)
-        self._line_up(host)
+        self.line_up(host)
 
     def add_later(self, host: Host[_Item], item: _Item, at: float) -> None:
         """Let an item wait until a time, then stand before all others of its host."""
@@ -61,35 +117,35 @@ class HostQueues(Generic[_Item]):
         while self._delayed and self._delayed[0][0] <= now:
             _, _, host, item = heapq.heappop(self._delayed)
             host.waiting.appendleft(item)
-            self._line_up(host)
+            self.line_up(host)
         while self._resting and self._resting[0][0] <= now:
-            host = heapq.heappop(self._resting)[2]
-            self._line.append(host)
+            self._line.append(heapq.heappop(self._resting)[2])
         while self._line:
             host = self._line.popleft()
-            if host.not_before > now:
+            if host.not_before > now and host.closed is None:
                 heapq.heappush(self._resting, (host.not_before, next(self._sequence), host))
                 continue
             host.in_line = False
-            if not host.waiting or host.active >= host.max_active:
+            if not host.waiting or not host.has_room:
                 continue
             item = host.waiting.popleft()
-            host.active += 1
-            self._line_up(host)
+            host.count_start(now)
+            self.line_up(host)
             return item
         return None
 
     def release(self, host: Host[_Item]) -> None:
         """Count one item of the host as no longer active."""
         host.active -= 1
-        self._line_up(host)
+        self.line_up(host)
 
     def next_time(self) -> float | None:
         """Return when `take` may have an item that it has not now, None when only `add` or `release` can bring one."""
         times = [heap[0][0] for heap in (self._resting, self._delayed) if heap]
         return min(times, default=None)
 
-    def _line_up(self, host: Host[_Item]) -> None:
-        if not host.in_line and host.waiting and host.active < host.max_active:
+    def line_up(self, host: Host[_Item]) -> None:
+        """Give the host a place in the line if it has work and room; needed after its budget has grown."""
+        if not host.in_line and host.waiting and host.has_room:
             host.in_line = True
             self._line.append(host)

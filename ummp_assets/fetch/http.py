@@ -5,8 +5,9 @@ requests.get 294, urllib3 1,486, aiohttp 2,801, libcurl's multi interface 19,829
 """
 
 import logging
+import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,23 +16,46 @@ import pycurl
 
 from ummp_assets.fetch.addresses import AddressPolicy
 from ummp_assets.fetch.body import BodyWriter
-from ummp_assets.fetch.fetched import Failure, Fetched, FetchRequest, Result
-from ummp_assets.fetch.hosts import HostQueues
-from ummp_assets.fetch.http_errors import Verdict, judge_curl_error, judge_status
+from ummp_assets.fetch.fetched import Failure, FetchRequest, Result
+from ummp_assets.fetch.host_policy import HostPolicy
+from ummp_assets.fetch.host_rules import rules_for
+from ummp_assets.fetch.hosts import Host, HostQueues
+from ummp_assets.fetch.http_errors import REDIRECTS, Verdict, judge, refused_text
+from ummp_assets.fetch.http_results import failure_of, result_of
 from ummp_assets.fetch.http_transfer import Download, HttpTransfer
+from ummp_assets.fetch.proxies import bypasses_proxy, literal_address, proxy_endpoints
 from ummp_assets.fetch.retrying import RetryRule, parse_retry_after
+from ummp_assets.fetch.revalidation import StoredBodies
+from ummp_assets.fetch.robots import MAX_ROBOTS_BYTES, ROBOTS_PATH, product_token
 from ummp_assets.fetch.transfers import TransferLoop
-from ummp_assets.fetch.urls import InvalidUrl, parse_http_url
+from ummp_assets.fetch.urls import HttpUrl, InvalidUrl, parse_http_url
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import FetchSettings
+from ummp_assets.storage.fetch_state import FetchState, StoredFetch
 
 __all__ = ["HttpFetcher", "utc_now"]
 
 _log = logging.getLogger(__name__)
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Too many requests, service unavailable: the whole host asks for a rest, not only this request.
 _HOST_IS_BUSY = frozenset({429, 503})
+# What says that the host is in trouble, not the object.
+_HOST_FAILURES = frozenset(
+    {
+        Reason.NAME_NOT_RESOLVED,
+        Reason.CONNECTION_FAILED,
+        Reason.TIMED_OUT,
+        Reason.TLS_FAILED,
+        Reason.HTTP_SERVER_ERROR,
+    }
+)
+# A host that does not even answer a connection is not waited for more often.
+_MAX_CONNECT_TIMEOUTS = 2
+# A transfer that has moved nothing for so long does not count as running: slow and dead hosts hold up nobody.
+_STALL_SECONDS = 0.25
+_MAX_STALLED = 1_024
+# Descriptors left to the rest of the process.
+_SPARE_DESCRIPTORS = 256
 
 
 def utc_now() -> datetime:
@@ -45,6 +69,8 @@ class HttpFetcher:
     ----------
     scratch:
         Folder for objects larger than `inline_bytes`.
+    stored_bodies:
+        Where the bytes of unchanged objects are found.
     monotonic, now:
         The clocks: seconds for waiting, and the date for what is stored.
     """
@@ -52,33 +78,44 @@ class HttpFetcher:
     def __init__(
         self,
         settings: FetchSettings,
+        state: FetchState,
         scratch: Path,
+        stored_bodies: StoredBodies,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._settings, self._scratch, self._monotonic, self._now = settings, scratch, monotonic, now
-        self._addresses = AddressPolicy(settings.allowed_addresses)
+        self._settings, self._state, self._scratch, self._stored_bodies = settings, state, scratch, stored_bodies
+        self._monotonic, self._now = monotonic, now
+        self._agent = product_token(settings.user_agent)
+        self._proxies = proxy_endpoints()
+        self._addresses = AddressPolicy(settings.allowed_addresses, self._proxies)
         self._retry = RetryRule(settings.max_attempts, settings.retry_base_seconds, settings.max_retry_seconds)
-        self._queues: HostQueues[Download] = HostQueues(settings.max_connections_per_host)
-        self._loop = TransferLoop(max_cached_connections=2 * settings.max_connections)
-        self._transfers: list[HttpTransfer] = []
+        self._queues: HostQueues[Download] = HostQueues()
+        self._policy = HostPolicy(settings, state, self._queues, monotonic, now)
+        self._max_running = _max_running(settings.max_connections)
+        self._loop = TransferLoop(max_cached_connections=self._max_running)
+        self._running: set[HttpTransfer] = set()
         self._idle: list[HttpTransfer] = []
+        self._stalled = 0
+        self._next_look = monotonic() + _STALL_SECONDS
         self._results: list[tuple[FetchRequest, Result]] = []
         self._storage_error: OSError | None = None
         self.pending = 0
 
-    def add(self, request: FetchRequest) -> None:
-        """Take a request; its result comes out of `poll`."""
-        self.pending += 1
-        try:
-            url = parse_http_url(request.uri)
-        except InvalidUrl as error:
-            self._finish(request, Failure(Reason.INVALID_URI, f"{request.uri!r} cannot be fetched: {error}."))
-            return
-        host = self._queues.host(url.origin)
-        body = BodyWriter(self._scratch, self._settings.inline_bytes, self._settings.max_object_bytes)
-        self._queues.add(host, Download(request, url, host, body))
+    def add(self, requests: Sequence[FetchRequest]) -> None:
+        """Take requests; their results come out of `poll`."""
+        self.pending += len(requests)
+        parsed: list[tuple[FetchRequest, HttpUrl]] = []
+        for request in requests:
+            try:
+                parsed.append((request, parse_http_url(request.uri)))
+            except InvalidUrl as error:
+                self._finish(request, Failure(Reason.INVALID_URI, f"{request.uri!r} cannot be fetched: {error}."))
+        self._meet([url for _, url in parsed])
+        stored = self._state.find_fetches(request.uri for request, _ in parsed)
+        for request, url in parsed:
+            self._enqueue(self._make_download(request, url, stored.get(request.uri)))
 
     def poll(self, timeout_seconds: float) -> list[tuple[FetchRequest, Result]]:
         """Let the transfers go on, for at most so long when nothing happens; return what has ended.
@@ -86,113 +123,181 @@ class HttpFetcher:
         Raises `OSError` when the scratch folder cannot take what arrives.
         """
         now = self._monotonic()
+        if now >= self._policy.next_renewal:
+            self._policy.renew()
+        if now >= self._next_look:
+            self._look_for_stalled(now)
         self._start_transfers(now)
         wake = self._queues.next_time()
         if self._results:
             timeout_seconds = 0.0
         elif wake is not None:
             timeout_seconds = min(timeout_seconds, max(0.0, wake - now))
-        self._loop.run(timeout_seconds, self._ended)
+        self._loop.run(min(timeout_seconds, _STALL_SECONDS), self._ended)
         if self._storage_error is not None:
             raise self._storage_error
         results, self._results = self._results, []
         return results
 
     def close(self) -> None:
-        """Break off what still runs and close all connections."""
-        idle = set(self._idle)
-        for transfer in self._transfers:
-            if transfer not in idle:
-                self._loop.cancel(transfer.handle)
-                transfer.download.body.discard()
+        """Break off what still runs, close all connections and give the shares of the hosts back."""
+        for transfer in self._running:
+            self._loop.cancel(transfer.handle)
+            transfer.download.body.discard()
+            transfer.close()
+        for transfer in self._idle:
             transfer.close()
         self._loop.close()
+        self._policy.close()
+
+    # From a request to the queue of its host.
+
+    def _meet(self, urls: Sequence[HttpUrl]) -> None:
+        """Make hosts of origins that are met for the first time, all at once."""
+        hosts = self._queues.hosts
+        new: dict[str, Host[Download]] = {}
+        for url in urls:
+            if url.origin not in hosts:
+                rules = rules_for(self._settings, url)
+                hosts[url.origin] = new[url.origin] = Host(url.origin, rules, rules.max_connections)
+        if new:
+            self._policy.introduce(new.values())
+
+    def _make_download(self, request: FetchRequest, url: HttpUrl, stored: StoredFetch | None) -> Download:
+        body = BodyWriter(self._scratch, self._settings.inline_bytes, self._settings.max_object_bytes)
+        return Download(request, url, self._queues.hosts[url.origin], body, stored)
+
+    def _enqueue(self, download: Download) -> None:
+        """Let a download wait for its turn, and first for the host's robots.txt where that is kept and not known."""
+        host = download.host
+        if download.robots_of or host.robots is not None or not host.rules.respect_robots or host.closed is not None:
+            self._queues.add(host, download)
+            return
+        host.held.append(download)
+        if not host.asking_robots:
+            host.asking_robots = True
+            url = parse_http_url(host.origin + ROBOTS_PATH)
+            request = FetchRequest(-1, "", "", url.text, "text")
+            body = BodyWriter(self._scratch, MAX_ROBOTS_BYTES, MAX_ROBOTS_BYTES)
+            self._queues.add(host, Download(request, url, host, body, robots_of=host))
+
+    # From the queue to a running transfer.
 
     def _start_transfers(self, now: float) -> None:
-        while self._idle or len(self._transfers) < self._settings.max_connections:
+        limit = self._settings.max_connections
+        while len(self._running) - self._stalled < limit and len(self._running) < self._max_running:
             download = self._queues.take(now)
             if download is None:
                 return
-            if self._deadline_passed(download):
+            if refusal := self._refuse(download):
+                self._queues.release(download.host)
+                self._give_up(download, *refusal)
                 continue
-            if not self._idle:
-                self._transfers.append(HttpTransfer(self._settings, self._addresses))
-                self._idle.append(self._transfers[-1])
-            transfer = self._idle.pop()
+            transfer = self._idle.pop() if self._idle else HttpTransfer(self._settings, self._addresses)
             transfer.begin(download, self._timestamp())
+            self._running.add(transfer)
             self._loop.start(transfer.handle)
 
-    def _deadline_passed(self, download: Download) -> bool:
+    def _refuse(self, download: Download) -> tuple[Reason, str] | None:
+        """Return why a download may not begin."""
+        host, url = download.host, download.url
+        if host.closed is not None:
+            return Reason.HOST_UNAVAILABLE, f"The host rests: {host.closed}"
+        if self._proxies and not bypasses_proxy(url.hostname):
+            # A proxy connects in our place, so that the check at connect time sees only the proxy.
+            address = literal_address(url.hostname)
+            if address is not None and not self._addresses.is_allowed(address):
+                return Reason.ADDRESS_REFUSED, refused_text(address)
+        if download.robots_of is not None:
+            return None
+        if host.rules.respect_robots and host.robots is not None and not host.robots.allows(url.text):
+            reachable = host.robots.reachable
+            reason = Reason.ROBOTS_DISALLOWED if reachable else Reason.ROBOTS_UNREACHABLE
+            return reason, f"{host.origin}{ROBOTS_PATH} (status {host.robots.status}) does not allow {self._agent}"
         deadline = download.request.deadline
-        if deadline is None or self._now() <= _read_time(deadline):
-            return False
-        self._queues.release(download.host)
-        self._give_up(download, Reason.DEADLINE_PASSED, f"The deadline {deadline} had passed")
-        return True
+        if deadline is not None and self._now() > _read_time(deadline):
+            return Reason.DEADLINE_PASSED, f"The deadline {deadline} had passed"
+        return None
+
+    def _look_for_stalled(self, now: float) -> None:
+        """Count the transfers that have moved nothing since the last look."""
+        self._next_look = now + _STALL_SECONDS
+        self._stalled = 0
+        for transfer in self._running:
+            self._stalled += transfer.look()
+
+    # From an ended transfer to a result, or to another attempt.
 
     def _ended(self, handle: Any, code: int, message: str) -> None:
         transfer: HttpTransfer = handle.owner
         download = transfer.download
-        status = transfer.status
-        verdict = self._judge(transfer, code, status)
-        error = None if verdict is None else _describe(transfer, verdict, code, message, status)
-        download.attempts.append(transfer.end(error))
+        if code == 0:
+            transfer.complete_body()
+        verdict = judge(transfer, code, message)
+        download.attempts.append(transfer.end(verdict.error if verdict else None))
+        self._running.discard(transfer)
+        self._stalled -= transfer.stalled
         self._queues.release(download.host)
         if transfer.storage_error is not None:
             self._storage_error = transfer.storage_error
             download.body.discard()
         elif verdict is not None:
-            _log.info("attempt %d at %s: %s", len(download.attempts), download.url.text, error)
-            self._fail(transfer, verdict, error or "", code, status)
-        elif status in _REDIRECTS and (target := handle.getinfo(pycurl.REDIRECT_URL)):
-            self._redirect(download, target)
+            _log.info("attempt %d at %s: %s", len(download.attempts), download.url.text, verdict.error)
+            self._fail(transfer, verdict, code)
         else:
-            self._succeed(transfer)
+            _log.debug("attempt %d at %s: %s", len(download.attempts), download.url.text, transfer.status)
+            self._answered(transfer)
         self._idle.append(transfer)
 
-    def _judge(self, transfer: HttpTransfer, code: int, status: int | None) -> Verdict | None:
-        if transfer.fault is not None and (status is None or 200 <= status < 300):
-            return Verdict(transfer.fault, transient=False)
-        if transfer.refused is not None and code == pycurl.E_COULDNT_CONNECT:
-            return Verdict(Reason.ADDRESS_REFUSED, transient=False)
-        if code not in (0, pycurl.E_WRITE_ERROR):
-            return judge_curl_error(code)
-        if status in _REDIRECTS and transfer.handle.getinfo(pycurl.REDIRECT_URL):
-            return None
-        return judge_status(status or 0)
-
-    def _fail(self, transfer: HttpTransfer, verdict: Verdict, error: str, code: int, status: int | None) -> None:
+    def _answered(self, transfer: HttpTransfer) -> None:
         download = transfer.download
+        download.host.succeeded()
+        if transfer.status in REDIRECTS:
+            self._redirect(download, transfer.handle.getinfo(pycurl.REDIRECT_URL))
+        elif download.robots_of is not None:
+            self._set_robots(download.robots_of, transfer.status or 0, _text_of(download))
+        elif transfer.status == 304 and download.stored is not None:
+            self._not_modified(transfer, download.stored)
+        else:
+            self._finish(download.request, result_of(transfer, download.body.finish(), self._agent))
+
+    def _fail(self, transfer: HttpTransfer, verdict: Verdict, code: int) -> None:
+        download, status, error = transfer.download, transfer.status, verdict.error
         download.failures += 1
-        if not verdict.transient:
-            self._give_up(download, verdict.reason, error)
-            return
+        if code == pycurl.E_OPERATION_TIMEDOUT and transfer.never_connected:
+            download.connect_timeouts += 1
+        if verdict.reason in _HOST_FAILURES and status != 429:
+            self._policy.failed(download.host, error)
+        elif status is not None:
+            download.host.succeeded()
         retry_after = None
         if status in _HOST_IS_BUSY and "retry-after" in transfer.headers:
             retry_after = parse_retry_after(transfer.headers["retry-after"], self._now())
         wait = self._retry.wait_seconds(download.failures, download.waited_seconds, retry_after)
-        if wait is None:
-            self._give_up(download, verdict.reason, f"{error}, after {download.failures} attempts")
-            return
-        self._keep_part(transfer, code)
-        download.waited_seconds += wait
-        at = self._monotonic() + wait
-        if status in _HOST_IS_BUSY:
-            download.host.not_before = max(download.host.not_before, at)
-        self._queues.add_later(download.host, download, at)
+        if retry_after is not None and retry_after > self._settings.max_retry_seconds:
+            self._policy.close_host(download.host, retry_after, error, failing=False)
+            self._give_up(download, Reason.HOST_UNAVAILABLE, f"{error} and asked for a rest of {retry_after:.0f} s")
+        elif not verdict.transient or wait is None or download.connect_timeouts >= _MAX_CONNECT_TIMEOUTS:
+            tried = f", after {download.failures} attempts" if download.failures > 1 else ""
+            self._give_up(download, verdict.reason, error + tried)
+        else:
+            if status in _HOST_IS_BUSY:
+                self._policy.slow_down(download.host, wait, error)
+            self._try_again(transfer, code, wait)
 
-    def _keep_part(self, transfer: HttpTransfer, code: int) -> None:
-        """Keep what a broken transfer brought if its rest can be asked for (RFC 9110, 13.1.5), else forget it."""
+    def _try_again(self, transfer: HttpTransfer, code: int, wait: float) -> None:
+        """Queue another attempt; what a broken one brought is kept if its rest can be asked for (RFC 9110, 13.1.5)."""
         download, headers = transfer.download, transfer.headers
         etag = headers.get("etag", "")
         validator = etag if etag.startswith('"') else headers.get("last-modified")
-        broke_off = code != 0 and transfer.status in (200, 206) and download.body.byte_count > 0
-        if broke_off and validator and headers.get("accept-ranges", "bytes") != "none":
-            download.resume_at = download.body.byte_count
+        broke_off = code != 0 and transfer.status in (200, 206)
+        if broke_off and validator and transfer.received_bytes and headers.get("accept-ranges") != "none":
+            download.resume_at += transfer.received_bytes
             download.validator = validator
-        else:
-            download.resume_at = 0
-            download.body.reset()
+        elif not download.resume_at or transfer.status in (200, 206, 416):
+            download.start_over()
+        download.waited_seconds += wait
+        self._queues.add_later(download.host, download, self._monotonic() + wait)
 
     def _redirect(self, download: Download, target: str) -> None:
         download.redirects.append(download.url.text)
@@ -202,43 +307,52 @@ class HttpFetcher:
         try:
             download.url = parse_http_url(target)
         except InvalidUrl as error:
-            reason = Reason.INVALID_URI if target.startswith("http") else Reason.UNSUPPORTED_SCHEME
+            is_http = target.lower().startswith(("http:", "https:"))
+            reason = Reason.INVALID_URI if is_http else Reason.UNSUPPORTED_SCHEME
             self._give_up(download, reason, f"Redirected to {target!r}, which cannot be fetched: {error}")
             return
-        download.host = self._queues.host(download.url.origin)
-        self._queues.add(download.host, download)
+        self._meet([download.url])
+        download.host = self._queues.hosts[download.url.origin]
+        self._enqueue(download)
 
-    def _succeed(self, transfer: HttpTransfer) -> None:
-        download, headers = transfer.download, transfer.headers
-        body = download.body.finish()
-        wanted = download.request.sha256
-        if body.byte_count == 0:
-            self._give_up(download, Reason.EMPTY_BODY, "The object has no bytes")
-        elif wanted is not None and wanted.lower() != body.sha256:
-            body.discard()
-            self._give_up(
-                download,
-                Reason.CHECKSUM_MISMATCH,
-                f"The bytes have the sha256 {body.sha256}, the request says {wanted}",
-            )
+    def _robots_failed(self, download: Download, host: Host[Download], reason: Reason, detail: str) -> None:
+        """A host that refuses its robots.txt is open (RFC 9309, 2.3.1.3); one that fails is not."""
+        if reason in (Reason.HTTP_CLIENT_ERROR, Reason.TOO_MANY_REDIRECTS, Reason.EMPTY_BODY):
+            self._set_robots(host, download.attempts[-1].status or 404, "")
+        elif reason is Reason.OBJECT_TOO_LARGE:
+            self._set_robots(host, 200, _text_of(download))
+        elif reason is Reason.HTTP_SERVER_ERROR:
+            self._set_robots(host, 503, "")
         else:
-            self._finish(
-                download.request,
-                Fetched(
-                    body=body,
-                    final_uri=download.url.text,
-                    fetched_at=transfer.started,
-                    media_type=headers.get("content-type"),
-                    etag=headers.get("etag"),
-                    last_modified=headers.get("last-modified"),
-                    attempts=download.attempts,
-                    evidence={"redirects": download.redirects} if download.redirects else {},
-                ),
-            )
+            if reason in _HOST_FAILURES and host.closed is None:
+                self._policy.close_host(host, self._settings.host_rest_seconds, detail, failing=True)
+            held, host.held, host.asking_robots = host.held, [], False
+            for item in held:
+                item.attempts.extend(download.attempts)
+                self._give_up(item, reason, f"{detail} at {ROBOTS_PATH}")
+
+    def _set_robots(self, host: Host[Download], status: int, text: str) -> None:
+        self._policy.take_robots(host, status, text)
+        held, host.held = host.held, []
+        for item in held:
+            self._queues.add(host, item)
+
+    def _not_modified(self, transfer: HttpTransfer, stored: StoredFetch) -> None:
+        download = transfer.download
+        body = self._stored_bodies.find(stored)
+        if body is None:
+            # The bytes are gone: ask once more, without conditions.
+            download.stored = None
+            self._enqueue(download)
+            return
+        self._finish(download.request, result_of(transfer, body, self._agent))
 
     def _give_up(self, download: Download, reason: Reason, detail: str) -> None:
+        if download.robots_of is not None:
+            self._robots_failed(download, download.robots_of, reason, detail)
+        else:
+            self._finish(download.request, failure_of(download, reason, detail))
         download.body.discard()
-        self._finish(download.request, Failure(reason, f"{detail} ({download.url.text}).", download.attempts))
 
     def _finish(self, request: FetchRequest, result: Result) -> None:
         self.pending -= 1
@@ -248,16 +362,18 @@ class HttpFetcher:
         return self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _max_running(max_connections: int) -> int:
+    """Return how many transfers may be open at once, those that have stalled included."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if descriptors == resource.RLIM_INFINITY:
+        return max_connections + _MAX_STALLED
+    return max(max_connections, min(max_connections + _MAX_STALLED, descriptors - _SPARE_DESCRIPTORS))
+
+
+def _text_of(download: Download) -> str:
+    return download.body.finish().read().decode("utf-8", "replace")
+
+
 def _read_time(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-
-
-def _describe(transfer: HttpTransfer, verdict: Verdict, code: int, message: str, status: int | None) -> str:
-    if verdict.reason is Reason.ADDRESS_REFUSED:
-        return f"The address {transfer.refused} is not public and not in fetch.allowed_addresses"
-    if transfer.fault is not None:
-        return verdict.reason.meaning.rstrip(".")
-    if code not in (0, pycurl.E_WRITE_ERROR):
-        return f"{message or 'The transfer broke'} (libcurl error {code})"
-    return f"The server answered {status}"
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -1,20 +1,24 @@
-"""What an HTTP status or a libcurl error code means: the reason that is kept, and whether another try may help."""
+"""What a failed transfer means: the reason that is kept, and whether another try may help."""
 
 from dataclasses import dataclass
 
 import pycurl
 
+from ummp_assets.fetch.http_transfer import HttpTransfer
 from ummp_assets.reasons import Reason
 
-__all__ = ["Verdict", "judge_curl_error", "judge_status"]
+__all__ = ["REDIRECTS", "Verdict", "judge", "judge_curl_error", "judge_status", "refused_text"]
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why an attempt failed and whether the same request may succeed later."""
+    """Why an attempt failed, in a sentence, and whether the same request may succeed later."""
 
     reason: Reason
     transient: bool
+    error: str = ""
 
 
 # Client errors that pass: timeout, too early, too many requests (RFC 9110, RFC 8470, RFC 6585).
@@ -26,30 +30,54 @@ _PERMANENT_SERVER_ERRORS = frozenset({501, 505})
 _E_TOO_LARGE = 100
 
 _CURL_VERDICTS = {
-    pycurl.E_UNSUPPORTED_PROTOCOL: Verdict(Reason.UNSUPPORTED_SCHEME, transient=False),
-    pycurl.E_URL_MALFORMAT: Verdict(Reason.INVALID_URI, transient=False),
-    pycurl.E_COULDNT_RESOLVE_PROXY: Verdict(Reason.NAME_NOT_RESOLVED, transient=True),
-    pycurl.E_COULDNT_RESOLVE_HOST: Verdict(Reason.NAME_NOT_RESOLVED, transient=True),
-    pycurl.E_FTP_WEIRD_SERVER_REPLY: Verdict(Reason.INVALID_RESPONSE, transient=False),
-    pycurl.E_PARTIAL_FILE: Verdict(Reason.TRUNCATED_BODY, transient=True),
-    pycurl.E_OPERATION_TIMEDOUT: Verdict(Reason.TIMED_OUT, transient=True),
-    pycurl.E_SSL_CONNECT_ERROR: Verdict(Reason.TLS_FAILED, transient=True),
-    pycurl.E_PEER_FAILED_VERIFICATION: Verdict(Reason.TLS_FAILED, transient=False),
-    pycurl.E_SSL_CACERT_BADFILE: Verdict(Reason.TLS_FAILED, transient=False),
-    pycurl.E_FILESIZE_EXCEEDED: Verdict(Reason.OBJECT_TOO_LARGE, transient=False),
-    _E_TOO_LARGE: Verdict(Reason.INVALID_RESPONSE, transient=False),
+    pycurl.E_UNSUPPORTED_PROTOCOL: (Reason.UNSUPPORTED_SCHEME, False),
+    pycurl.E_URL_MALFORMAT: (Reason.INVALID_URI, False),
+    pycurl.E_COULDNT_RESOLVE_PROXY: (Reason.NAME_NOT_RESOLVED, True),
+    pycurl.E_COULDNT_RESOLVE_HOST: (Reason.NAME_NOT_RESOLVED, True),
+    pycurl.E_FTP_WEIRD_SERVER_REPLY: (Reason.INVALID_RESPONSE, False),
+    pycurl.E_PARTIAL_FILE: (Reason.TRUNCATED_BODY, True),
+    pycurl.E_OPERATION_TIMEDOUT: (Reason.TIMED_OUT, True),
+    pycurl.E_SSL_CONNECT_ERROR: (Reason.TLS_FAILED, True),
+    pycurl.E_PEER_FAILED_VERIFICATION: (Reason.TLS_FAILED, False),
+    pycurl.E_SSL_CACERT_BADFILE: (Reason.TLS_FAILED, False),
+    pycurl.E_FILESIZE_EXCEEDED: (Reason.OBJECT_TOO_LARGE, False),
+    _E_TOO_LARGE: (Reason.INVALID_RESPONSE, False),
 }
 
 
+def judge(transfer: HttpTransfer, code: int, message: str) -> Verdict | None:
+    """Return what is wrong with a transfer that has ended with a libcurl code, None when it has succeeded, be it with
+    a redirect or with the news that nothing has changed."""
+    status = transfer.status
+    if transfer.fault is not None and status in (200, 206):
+        return Verdict(transfer.fault, False, transfer.fault.meaning.rstrip("."))
+    if transfer.refused is not None and code == pycurl.E_COULDNT_CONNECT:
+        return Verdict(Reason.ADDRESS_REFUSED, False, refused_text(transfer.refused))
+    if code not in (0, pycurl.E_WRITE_ERROR):
+        return judge_curl_error(code, message)
+    if status == 304 and transfer.download.stored is not None:
+        return None
+    if status in REDIRECTS and transfer.handle.getinfo(pycurl.REDIRECT_URL):
+        return None
+    return judge_status(status or 0)
+
+
 def judge_status(status: int) -> Verdict | None:
-    """Return what is wrong with a final HTTP status, None for success; redirects are followed before this is asked."""
+    """Return what is wrong with an HTTP status, None for success."""
     if 200 <= status < 300:
         return None
+    error = f"The server answered {status}"
     if status in _TRANSIENT_CLIENT_ERRORS or status >= 500:
-        return Verdict(Reason.HTTP_SERVER_ERROR, transient=status not in _PERMANENT_SERVER_ERRORS)
-    return Verdict(Reason.HTTP_CLIENT_ERROR, transient=False)
+        return Verdict(Reason.HTTP_SERVER_ERROR, status not in _PERMANENT_SERVER_ERRORS, error)
+    return Verdict(Reason.HTTP_CLIENT_ERROR, False, error)
 
 
-def judge_curl_error(code: int) -> Verdict:
+def judge_curl_error(code: int, message: str = "") -> Verdict:
     """Return what a libcurl error code (CURLE_*) means; codes not listed are broken connections."""
-    return _CURL_VERDICTS.get(code) or Verdict(Reason.CONNECTION_FAILED, transient=True)
+    reason, transient = _CURL_VERDICTS.get(code, (Reason.CONNECTION_FAILED, True))
+    return Verdict(reason, transient, f"{message or 'The transfer broke'} (libcurl error {code})")
+
+
+def refused_text(address: str) -> str:
+    """Return the sentence for an address that policy does not let be talked to."""
+    return f"The address {address} is not public and not in fetch.allowed_addresses"

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,13 @@ import pycurl
 
 from ummp_assets.fetch.addresses import AddressPolicy
 from ummp_assets.fetch.body import BodyTooLarge, BodyWriter
+from ummp_assets.fetch.decoding import ACCEPT_ENCODING, CodingError, Decoder, DecompressionBomb, make_decoder
 from ummp_assets.fetch.fetched import Attempt, FetchRequest
 from ummp_assets.fetch.hosts import Host
 from ummp_assets.fetch.urls import HttpUrl
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import FetchSettings
+from ummp_assets.storage.fetch_state import StoredFetch
 
 __all__ = ["Download", "HttpTransfer"]
 
@@ -27,36 +29,65 @@ _CA_FILE_VARIABLES = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 @dataclass(slots=True, eq=False)
 class Download:
-    """An http(s) request on its way: what is left of it survives from one attempt to the next."""
+    """An http(s) request on its way: what is left of it survives from one attempt to the next.
+
+    Parameters
+    ----------
+    stored:
+        Where the bytes of an earlier fetch stand, to ask only whether they have changed.
+    robots_of:
+        Set when this is our own question for that host's robots.txt, not a request of the batch.
+    resume_at:
+        Bytes of the body, as transferred, that `body` holds from a broken attempt; 0 to start from nothing.
+    validator:
+        Strong ETag or date of those bytes, for `If-Range`.
+    """
 
     request: FetchRequest
     url: HttpUrl
     host: "Host[Download]"
     body: BodyWriter
+    stored: StoredFetch | None = None
+    robots_of: "Host[Download] | None" = None
     attempts: list[Attempt] = field(default_factory=list)
     redirects: list[str] = field(default_factory=list)
     failures: int = 0
+    connect_timeouts: int = 0
     waited_seconds: float = 0.0
     resume_at: int = 0
-    """Bytes of the body, as transferred, that `body` holds from a broken attempt; 0 to start from nothing."""
     validator: str | None = None
-    """Strong ETag or date of those bytes, for `If-Range`."""
+    decoder: Decoder | None = None
+
+    def start_over(self) -> None:
+        """Forget what broken attempts brought."""
+        self.body.reset()
+        self.resume_at, self.validator, self.decoder = 0, None, None
 
 
 class HttpTransfer:
     """Receives one response at a time into the download's body.
 
     After the transfer has ended, `status` and `headers` describe the response, `refused` names an address that policy
-    did not let it connect to, `fault` why the body was not taken and `storage_error` why it could not be.
+    did not let it connect to, `fault` says why the body was not taken and `storage_error` why it could not be stored.
     """
+
+    download: Download
+    refused: str | None
+    fault: Reason | None
+    storage_error: OSError | None
+    received_bytes: int
+    stalled: bool
+    _headers: dict[str, str] | None
+    _sink: Callable[[bytes], None] | None
+    _seen_bytes: int
 
     def __init__(self, settings: FetchSettings, addresses: AddressPolicy) -> None:
         self._addresses = addresses
+        self._max_ratio = settings.unpack.max_ratio
         self._lines: list[bytes] = []
-        self._headers: dict[str, str] | None = None
         self._sockets: list[socket.socket] = []
         self._sent_headers: list[str] = []
-        self.download: Download
+        self.started = ""
         self.handle: Any = pycurl.Curl()
         self.handle.owner = self
         self._set_up(settings)
@@ -67,9 +98,7 @@ class HttpTransfer:
         self._forget()
         self.download, self.started = download, started
         self.handle.setopt(pycurl.URL, download.url.text)
-        headers = []
-        if download.resume_at and download.validator:
-            headers += [f"Range: bytes={download.resume_at}-", f"If-Range: {download.validator}"]
+        headers = [f"Accept-Encoding: {ACCEPT_ENCODING}", *download.host.rules.headers, *_conditions(download)]
         if headers != self._sent_headers:
             self.handle.setopt(pycurl.HTTPHEADER, headers)
             self._sent_headers = headers
@@ -86,20 +115,32 @@ class HttpTransfer:
         """Status of the last response, None when none came."""
         return self.handle.getinfo(pycurl.RESPONSE_CODE) or None
 
+    @property
+    def never_connected(self) -> bool:
+        """Whether not even a connection stood."""
+        return not self.handle.getinfo(pycurl.CONNECT_TIME)
+
+    def look(self) -> bool:
+        """Return whether nothing has been received since the last look."""
+        self.stalled = self.received_bytes == self._seen_bytes
+        self._seen_bytes = self.received_bytes
+        return self.stalled
+
+    def complete_body(self) -> None:
+        """Check that a coded body has come to its end; sets `fault` when it has not."""
+        if self.fault is None and self._sink is not None and self.download.decoder is not None:
+            try:
+                self.download.decoder.finish()
+            except CodingError:
+                self.fault = Reason.INVALID_RESPONSE
+
     def end(self, error: str | None) -> Attempt:
         """Return the attempt that has just ended."""
         for opened in self._sockets:
             opened.close()
         self._sockets.clear()
-        info = self.handle.getinfo
-        return Attempt(
-            self.started,
-            self.download.url.text,
-            info(pycurl.PRIMARY_IP) or None,
-            self.status,
-            error,
-            info(pycurl.SIZE_DOWNLOAD_T),
-        )
+        address = self.handle.getinfo(pycurl.PRIMARY_IP) or None
+        return Attempt(self.started, self.download.url.text, address, self.status, error, self.received_bytes)
 
     def close(self) -> None:
         """Free the handle."""
@@ -132,15 +173,15 @@ class HttpTransfer:
     def _forget(self) -> None:
         self._lines.clear()
         self._headers = None
-        self._sink: Any = None
-        self._dropped_bytes = 0
-        self.refused: str | None = None
-        self.fault: Reason | None = None
-        self.storage_error: OSError | None = None
+        self._sink = None
+        self._seen_bytes = -1
+        self.stalled = False
+        self.received_bytes = 0
+        self.refused = self.fault = self.storage_error = None
 
     def _open_socket(self, _purpose: int, target: Any) -> Any:
         family, kind, protocol, address = target
-        if not self._addresses.allows(address[0]):
+        if not self._addresses.allows(address[0], address[1]):
             self.refused = address[0]
             return pycurl.SOCKET_BAD
         opened = socket.socket(family, kind, protocol)
@@ -150,13 +191,16 @@ class HttpTransfer:
 
     def _receive(self, data: bytes) -> int | None:
         """Take a piece of the body; 0 tells libcurl to break off."""
+        self.received_bytes += len(data)
         try:
             if self._sink is None:
                 self._sink = self._choose_sink()
             self._sink(data)
         except BodyTooLarge:
             self.fault = Reason.OBJECT_TOO_LARGE
-        except _ResponseUnusable:
+        except DecompressionBomb:
+            self.fault = Reason.DECOMPRESSION_BOMB
+        except (CodingError, _ResponseUnusable):
             self.fault = Reason.INVALID_RESPONSE
         except OSError as error:
             self.storage_error = error
@@ -164,28 +208,40 @@ class HttpTransfer:
             return None
         return 0
 
-    def _choose_sink(self) -> Any:
+    def _choose_sink(self) -> Callable[[bytes], None]:
         download = self.download
         status = _status_of(self._lines)
         if status == 206 and download.resume_at:
-            if self.headers.get("content-range", "").startswith(f"bytes {download.resume_at}-"):
-                return download.body.write
-            raise _ResponseUnusable
-        if status == 200 or 202 < status < 206:
-            if download.body.byte_count:
-                download.body.reset()
-            download.resume_at = 0
-            return download.body.write
-        return self._drop
+            if not self.headers.get("content-range", "").startswith(f"bytes {download.resume_at}-"):
+                raise _ResponseUnusable
+        elif status == 200:
+            if download.resume_at:
+                download.start_over()
+            download.decoder = make_decoder(
+                self.headers.get("content-encoding", ""), download.body.write, self._max_ratio
+            )
+        else:
+            return self._drop
+        return download.decoder.feed if download.decoder is not None else download.body.write
 
-    def _drop(self, data: bytes) -> None:
-        self._dropped_bytes += len(data)
-        if self._dropped_bytes > _MAX_ERROR_PAGE_BYTES:
+    def _drop(self, _data: bytes) -> None:
+        if self.received_bytes > _MAX_ERROR_PAGE_BYTES:
             raise _ResponseUnusable
 
 
 class _ResponseUnusable(Exception):
     """The body cannot be used, whatever it says."""
+
+
+def _conditions(download: Download) -> list[str]:
+    if download.resume_at and download.validator:
+        return [f"Range: bytes={download.resume_at}-", f"If-Range: {download.validator}"]
+    stored = download.stored
+    if stored is None:
+        return []
+    if stored.etag:
+        return [f"If-None-Match: {stored.etag}"]
+    return [f"If-Modified-Since: {stored.last_modified}"] if stored.last_modified else []
 
 
 def _status_of(lines: list[bytes]) -> int:

@@ -16,6 +16,7 @@ from ummp_assets.fetch.fetched import Failure, Fetched, FetchRequest, Result, at
 from ummp_assets.fetch.modality import HEAD_BYTES, declared_or_guessed, resolve_modality
 from ummp_assets.reasons import Reason
 from ummp_assets.records import RAW_SCHEMA, Modality, Rejection
+from ummp_assets.storage.fetch_state import FetchState, StoredFetch
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import StageWriter
 
@@ -50,12 +51,17 @@ class RowWriter:
 
     Parameters
     ----------
+    state:
+        Takes note of where the bytes stand, for `batch`.
     inline_bytes:
         Larger contents go to the store as blobs.
     """
 
-    def __init__(self, store: ObjectStore, writer: StageWriter, inline_bytes: int) -> None:
+    def __init__(
+        self, store: ObjectStore, writer: StageWriter, state: FetchState, batch: str, inline_bytes: int
+    ) -> None:
         self._store, self._writer, self._inline_bytes = store, writer, inline_bytes
+        self._state, self._batch = state, batch
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="downloads-writer")
         self._waiting: deque[Future[None]] = deque()
         self._group: list[Entry] = []
@@ -108,7 +114,6 @@ class RowWriter:
             else:
                 body.discard()
                 failed.append((request, _of_unknown_modality(result)))
-        self.numbers["samples"] += len(stored)
         self.numbers["rejected"] += len(failed)
         self._write_samples(stored)
         self._write_failures(failed)
@@ -136,6 +141,33 @@ class RowWriter:
         }
         arrays = [pa.array(columns[field.name], field.type) for field in RAW_SCHEMA]
         self._writer.write(SAMPLES, pa.RecordBatch.from_arrays(arrays, schema=RAW_SCHEMA))
+        self._remember(rows, blobs)
+        self.numbers["samples"] += len(rows)
+
+    def _remember(self, rows: Sequence[tuple[FetchRequest, Fetched, str]], blobs: Sequence[str | None]) -> None:
+        """Note where the bytes stand that a server can be asked about again.
+
+        Before the manifest is put: whoever looks in a batch that was never committed fetches anew.
+        """
+        first = self.numbers["samples"]
+        self._state.record_fetches(
+            (
+                request.uri,
+                StoredFetch(
+                    etag=result.etag,
+                    last_modified=result.last_modified,
+                    media_type=result.media_type,
+                    final_uri=result.final_uri,
+                    sha256=result.body.sha256,
+                    byte_count=result.body.byte_count,
+                    batch=self._batch,
+                    row=first + number,
+                    blob=blobs[number],
+                ),
+            )
+            for number, (request, result, _) in enumerate(rows)
+            if result.etag or result.last_modified
+        )
 
     def _place(self, body: Body) -> tuple[bytes | None, str | None]:
         """Return the content that stands in the row, or the path of the blob that holds it."""
@@ -143,7 +175,7 @@ class RowWriter:
             content = body.read()
             body.discard()
             return content, None
-        path = blob_path(body.sha256)
+        path = body.blob or blob_path(body.sha256)
         if body.file is not None and not self._store.exists(path):
             self._store.upload(body.file, path)
         body.discard()

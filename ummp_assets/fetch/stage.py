@@ -6,10 +6,12 @@ from ummp_assets.errors import AccountingMismatch, StoreUnavailable
 from ummp_assets.fetch.fetched import Failure, FetchRequest, Result
 from ummp_assets.fetch.http import HttpFetcher
 from ummp_assets.fetch.ordering import InOrder
+from ummp_assets.fetch.revalidation import StoredBodies
 from ummp_assets.fetch.rows import FAILURE_SCHEMA, FAILURES, SAMPLES, RowWriter
 from ummp_assets.reasons import Reason
 from ummp_assets.records import RAW_SCHEMA
 from ummp_assets.settings import Settings
+from ummp_assets.storage.fetch_state import FetchState
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, read_table
@@ -31,7 +33,7 @@ _COLUMNS = ["sample_id", "dataset", "uri", "modality", "sha256", "label", "attri
 
 def download(
     store: ObjectStore,
-    index: Index,  # noqa: ARG001 - kept by the seam; the validators of earlier fetches come from it
+    index: Index,
     settings: Settings,
     batch: str,
     on_progress: Progress | None = None,
@@ -53,9 +55,11 @@ def download(
     requests = read_manifest(store, "requests", batch)
     total = requests.rows(SAMPLES)
     with StageWriter(store, STAGE, batch, {SAMPLES: RAW_SCHEMA, FAILURES: FAILURE_SCHEMA}) as writer:
-        with RowWriter(store, writer, settings.fetch.inline_bytes) as rows:
+        state = FetchState(index)
+        with RowWriter(store, writer, state, batch, settings.fetch.inline_bytes) as rows:
             try:
-                _fetch_all(_read_requests(store, requests), total, settings, writer, rows, on_progress)
+                fetcher = HttpFetcher(settings.fetch, state, writer.scratch, StoredBodies(store, STAGE))
+                _fetch_all(_read_requests(store, requests), total, fetcher, writer, rows, on_progress)
             except OSError as error:
                 raise StoreUnavailable(str(writer.scratch), error) from error
         if rows.numbers["samples"] + rows.numbers["rejected"] != total:
@@ -65,24 +69,24 @@ def download(
 
 
 def _fetch_all(
-    requests: Iterator[FetchRequest],
+    requests: Iterator[list[FetchRequest]],
     total: int,
-    settings: Settings,
+    fetcher: HttpFetcher,
     writer: StageWriter,
     rows: RowWriter,
     on_progress: Progress | None,
 ) -> None:
     order = InOrder(writer.scratch, _MAX_HELD_BYTES)
-    fetcher = HttpFetcher(settings.fetch, writer.scratch)
     done = 0
     try:
         while done < total:
-            while fetcher.pending < _WINDOW_REQUESTS and (request := next(requests, None)) is not None:
-                if refusal := _refuse(request):
-                    order.put(request, refusal)
-                    done += 1
-                else:
-                    fetcher.add(request)
+            while fetcher.pending < _WINDOW_REQUESTS and (chunk := next(requests, None)) is not None:
+                refusals = {request.position: refusal for request in chunk if (refusal := _refuse(request))}
+                for request in chunk:
+                    if request.position in refusals:
+                        order.put(request, refusals[request.position])
+                        done += 1
+                fetcher.add([request for request in chunk if request.position not in refusals])
             for ended, result in fetcher.poll(_POLL_SECONDS):
                 order.put(ended, result)
                 done += 1
@@ -94,12 +98,11 @@ def _fetch_all(
         fetcher.close()
 
 
-def _read_requests(store: ObjectStore, requests: Manifest) -> Iterator[FetchRequest]:
+def _read_requests(store: ObjectStore, requests: Manifest) -> Iterator[list[FetchRequest]]:
     position = 0
     for rows in read_table(store, requests, SAMPLES, columns=_COLUMNS):
-        for row in rows.to_pylist():
-            yield FetchRequest(position, **row)
-            position += 1
+        yield [FetchRequest(position + number, **row) for number, row in enumerate(rows.to_pylist())]
+        position += rows.num_rows
 
 
 def _refuse(request: FetchRequest) -> Result | None:

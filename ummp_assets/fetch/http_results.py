@@ -1,0 +1,89 @@
+"""From a response that has arrived whole to the result of its request, with what policy decided as evidence."""
+
+from typing import Any
+
+from ummp_assets.fetch.body import Body
+from ummp_assets.fetch.fetched import Failure, Fetched, FetchRequest, Result
+from ummp_assets.fetch.http_transfer import Download, HttpTransfer
+from ummp_assets.fetch.modality import HEAD_BYTES, resolve_modality
+from ummp_assets.fetch.robots import forbids_ai
+from ummp_assets.reasons import Reason
+from ummp_assets.records import Modality
+
+__all__ = ["evidence_of", "failure_of", "result_of"]
+
+
+def result_of(transfer: HttpTransfer, body: Body, agent: str) -> Result:
+    """Return what becomes of a request whose object is here: empty, unlike its checksum, reserved by its owner, or
+    fetched."""
+    download, headers = transfer.download, transfer.headers
+    # A 304 repeats only some headers (RFC 9110, 15.4.5); the rest is as it was.
+    stored = download.stored if transfer.status == 304 else None
+    evidence = evidence_of(download)
+    if stored is not None:
+        evidence["unchanged_since"] = {"batch": stored.batch, "row": stored.row}
+    media_type = headers.get("content-type") or (stored.media_type if stored else None)
+    wanted = download.request.sha256
+    problem = _optout(transfer, body, media_type, agent, evidence)
+    if body.byte_count == 0:
+        problem = Reason.EMPTY_BODY, "The object has no bytes"
+    elif wanted is not None and wanted.lower() != body.sha256:
+        problem = Reason.CHECKSUM_MISMATCH, f"The bytes have the sha256 {body.sha256}, the request says {wanted}"
+    if problem is not None:
+        body.discard()
+        return failure_of(download, *problem, evidence)
+    return Fetched(
+        body=body,
+        final_uri=download.url.text,
+        fetched_at=transfer.started,
+        media_type=media_type,
+        etag=headers.get("etag") or (stored.etag if stored else None),
+        last_modified=headers.get("last-modified") or (stored.last_modified if stored else None),
+        attempts=download.attempts,
+        evidence=evidence,
+    )
+
+
+def failure_of(download: Download, reason: Reason, detail: str, evidence: dict[str, Any] | None = None) -> Failure:
+    """Return a failure with the download's attempts and evidence."""
+    if evidence is None:
+        evidence = evidence_of(download, allowed=reason not in (Reason.ROBOTS_DISALLOWED, Reason.ROBOTS_UNREACHABLE))
+    return Failure(reason, f"{detail} ({download.url.text}).", download.attempts, evidence)
+
+
+def evidence_of(download: Download, *, allowed: bool = True) -> dict[str, Any]:
+    """Return what is known of the decision to fetch: the robots.txt it rests on with its date, and the redirects."""
+    evidence: dict[str, Any] = {}
+    host = download.host
+    if not host.rules.respect_robots:
+        evidence["robots"] = {"respected": False}
+    elif host.robots is not None:
+        evidence["robots"] = host.robots.evidence(allowed=allowed)
+    if download.redirects:
+        evidence["redirects"] = list(download.redirects)
+    return evidence
+
+
+def _optout(
+    transfer: HttpTransfer, body: Body, media_type: str | None, agent: str, evidence: dict[str, Any]
+) -> tuple[Reason, str] | None:
+    """Return why the object's owner does not want it used, and note in the evidence what the headers said.
+
+    `X-Robots-Tag: noai, noimageai` (DeviantArt's convention) and `tdm-reservation` (W3C TDM Reservation Protocol, 2.2).
+    """
+    headers, rules = transfer.headers, transfer.download.host.rules
+    tag, reservation = headers.get("x-robots-tag"), headers.get("tdm-reservation")
+    if tag is not None:
+        evidence["x_robots_tag"] = {"value": tag, "respected": rules.respect_noai}
+        forbidden = forbids_ai(tag, agent) if rules.respect_noai else set()
+        if "noai" in forbidden or ("noimageai" in forbidden and _is_image(transfer.download.request, body, media_type)):
+            return Reason.NOAI, f"The server says X-Robots-Tag: {tag}"
+    if reservation is not None:
+        evidence["tdm_reservation"] = {"value": reservation, "respected": rules.respect_tdm_reservation}
+        if reservation.strip() == "1" and rules.respect_tdm_reservation:
+            return Reason.TDM_RESERVED, "The server says tdm-reservation: 1"
+    return None
+
+
+def _is_image(request: FetchRequest, body: Body, media_type: str | None) -> bool:
+    return resolve_modality(request.modality, body.head(HEAD_BYTES), media_type, request.uri) == Modality.IMAGE
