@@ -24,7 +24,7 @@ from ummp_assets.messages.embedded.handlers.call import Call, Fields
 
 __all__ = ["APIS", "API_VERSIONS_KEY", "Api", "unsupported_api_versions"]
 
-Handler = Callable[[Call], Fields | None | Awaitable[Fields | None]]
+Handler = Callable[[Call], Fields | Awaitable[Fields] | None]
 
 
 class Api(NamedTuple):

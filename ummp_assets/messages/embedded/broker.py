@@ -4,23 +4,23 @@ import asyncio
 import fcntl
 import logging
 import os
+import sqlite3
 from pathlib import Path
 
+from ummp_assets.errors import EmbeddedBrokerFailed
+from ummp_assets.messages.embedded.compaction import compact_if_dirty
 from ummp_assets.messages.embedded.database import Database
+from ummp_assets.messages.embedded.error_codes import RequestError
 from ummp_assets.messages.embedded.groups import Groups
 from ummp_assets.messages.embedded.record_batch import now_ms
 from ummp_assets.messages.embedded.topics import Topics
 from ummp_assets.messages.embedded.transactions import Transactions
 
-__all__ = ["Broker", "DataFolderLocked"]
+__all__ = ["Broker"]
 
 _LOGGER = logging.getLogger(__name__)
 _UPKEEP_SECONDS = 1.0
 _PRODUCER_EXPIRY_MS = 24 * 60 * 60 * 1000  # Kafka's producer.id.expiration.ms
-
-
-class DataFolderLocked(Exception):
-    """Another broker uses the data folder."""
 
 
 class Broker:
@@ -37,21 +37,22 @@ class Broker:
 
     Raises
     ------
-    DataFolderLocked
-        Another broker uses the folder.
-    OSError
-        The folder cannot be made or written.
+    EmbeddedBrokerFailed
+        The folder cannot be made or written, another broker uses it, or another version of this one made it.
     """
 
     def __init__(self, data_folder: Path, *, fsync: bool = False, default_partitions: int = 1) -> None:
-        data_folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(data_folder / "lock")
         self.default_partitions = default_partitions
-        self._database = Database(data_folder / "broker.sqlite", fsync=fsync)
-        self.cluster_id = self._database.cluster_id
-        self.topics = Topics(data_folder / "topics", self._database, fsync=fsync)
-        self.groups = Groups(self._database)
-        self.transactions = Transactions(self._database, self.topics)
+        try:
+            data_folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(data_folder / "lock")
+            self._database = Database(data_folder / "broker.sqlite", fsync=fsync)
+            self.cluster_id = self._database.cluster_id
+            self.topics = Topics(data_folder / "topics", self._database, fsync=fsync)
+            self.groups = Groups(self._database)
+            self.transactions = Transactions(self._database, self.topics)
+        except (OSError, sqlite3.DatabaseError) as cause:
+            raise EmbeddedBrokerFailed(f"the data folder {data_folder} cannot be used: {cause}") from cause
 
     async def keep_up(self) -> None:
         """Every second until cancelled: abort overdue transactions, drop expired segments, write checkpoints."""
@@ -65,6 +66,16 @@ class Broker:
                     log.checkpoint_if_changed()
             except OSError:
                 _LOGGER.exception("upkeep failed; it is tried again")
+
+    async def keep_compact(self) -> None:
+        """Every second until cancelled: compact what needs it."""
+        while True:
+            await asyncio.sleep(_UPKEEP_SECONDS)
+            for log in self.topics.logs():
+                try:
+                    await compact_if_dirty(log)
+                except (OSError, RequestError):
+                    _LOGGER.exception("compaction of %s failed; it is tried again", log.folder)
 
     def close(self) -> None:
         """Write everything to the disk and unlock the folder."""
@@ -80,7 +91,9 @@ def _lock(path: Path) -> int:
     except BlockingIOError as cause:
         owner = os.read(descriptor, 20).decode(errors="replace")
         os.close(descriptor)
-        raise DataFolderLocked(f"{path.parent} is used by another broker (process {owner or 'unknown'})") from cause
+        raise EmbeddedBrokerFailed(
+            f"the data folder {path.parent} is used by another broker (process {owner or 'unknown'})"
+        ) from cause
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor

@@ -25,8 +25,10 @@ class Checkpoint:
     ----------
     segment, size, next_offset, max_timestamp:
         The active segment's base offset and state.
-    aborted_rows:
-        Rows in the index of aborted transactions.
+    compacted_before:
+        `PartitionLog.compacted_before`.
+    aborted_transactions:
+        How many of them were known.
     producers:
         `ProducerStates.to_json()`.
     is_flushed:
@@ -37,7 +39,8 @@ class Checkpoint:
     size: int
     next_offset: int
     max_timestamp: int
-    aborted_rows: int
+    compacted_before: int
+    aborted_transactions: int
     producers: list[Any]
     is_flushed: bool
 

@@ -1,16 +1,16 @@
-"""The log of one topic-partition: segments on disk, the state of its producers, and recovery after a crash.
+"""The log of one topic-partition: reading, appending, expiry, and the state that outlives a crash.
 
 Memory holds no records: a fetch reads a range of a segment's file. A checkpoint, written about once a second while
 the log grows, spares the next start reading what stood before it; what came after it is read, checked and, where a
 crash tore a batch, cut off.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from ummp_assets.messages.embedded.aborted_transactions import AbortedTransaction, AbortedTransactions
 from ummp_assets.messages.embedded.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ummp_assets.messages.embedded.error_codes import ErrorCode, RequestError
 from ummp_assets.messages.embedded.producer_states import ProducerStates
@@ -26,10 +26,10 @@ from ummp_assets.messages.embedded.record_batch import (
     stamp_position,
 )
 from ummp_assets.messages.embedded.segment import Segment
-from ummp_assets.messages.embedded.sorted_rows import SortedRows
+from ummp_assets.messages.embedded.segment_chain import SegmentChain
 from ummp_assets.messages.embedded.topic_configs import TopicConfig
 
-__all__ = ["AbortedTransaction", "Appended", "PartitionLog", "TimedOffset"]
+__all__ = ["Appended", "PartitionLog", "TimedOffset"]
 
 
 class Appended(NamedTuple):
@@ -37,13 +37,6 @@ class Appended(NamedTuple):
 
     base_offset: int
     append_time_ms: int
-
-
-class AbortedTransaction(NamedTuple):
-    """Records of `producer_id` from `first_offset` to the producer's next abort marker do not count."""
-
-    producer_id: int
-    first_offset: int
 
 
 class TimedOffset(NamedTuple):
@@ -66,53 +59,44 @@ class PartitionLog:
         Offsets below this one were deleted by an administrator.
     fsync:
         Force each append to the disk before it is acknowledged.
+
+    Attributes
+    ----------
+    compacted_before:
+        Up to here compaction left only the latest record of each key, at the time.
     """
 
     def __init__(self, folder: Path, config: TopicConfig, *, deleted_before: int = 0, fsync: bool = False) -> None:
         self.config = config
         self.folder = folder
+        self.is_deleted = False
+        self.compacted_before = 0
         self._fsync = fsync
-        self._deleted_before = deleted_before
         self._listeners: set[Callable[[], None]] = set()
-        self._last_read: Segment | None = None
-        self._is_checkpointed = False
-        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        # Rows (marker offset, last stable offset after it, first offset, producer id), ordered by the first.
-        self._aborted = SortedRows(folder / "aborted.index", columns=4)
+        self.aborted = AbortedTransactions(folder / "aborted.index")
         self.producers = ProducerStates()
-        base_offsets = sorted(int(path.stem) for path in folder.glob("*.log")) or [deleted_before]
-        self.segments = [Segment(folder, base_offset) for base_offset in base_offsets]
-        if is_new:
-            self._active.create(durable=fsync)
+        self.segments = SegmentChain(folder, deleted_before, fsync=fsync)
         self._recover()
+        self._deleted_before = min(deleted_before, self.end_offset)
 
     # -- what can be read
 
     @property
     def start_offset(self) -> int:
         """First offset that can be read."""
-        return max(self._deleted_before, self.segments[0].base_offset)
+        return max(self._deleted_before, self.segments.first.base_offset)
 
     @property
     def end_offset(self) -> int:
         """Offset that the next record will get; there being one replica, it is the high watermark too."""
-        return self._active.next_offset
+        return self.segments.active.next_offset
 
     @property
     def last_stable_offset(self) -> int:
         """Offset before which no transaction is open."""
         unstable = self.producers.first_unstable_offset
         return self.end_offset if unstable is None else unstable
-
-    @property
-    def size(self) -> int:
-        """Bytes of all segments."""
-        return sum(segment.size for segment in self.segments)
-
-    @property
-    def _active(self) -> Segment:
-        return self.segments[-1]
 
     def read(self, offset: int, max_bytes: int, *, committed: bool, whole_batch: bool) -> bytes:
         """The stored batches from the one that holds `offset` on.
@@ -138,11 +122,10 @@ class PartitionLog:
                 ErrorCode.OFFSET_OUT_OF_RANGE, f"{offset} is not in [{self.start_offset}, {self.end_offset}]"
             )
         limit = self.last_stable_offset if committed else self.end_offset
-        number = max(0, bisect_right(self.segments, offset, key=lambda segment: segment.base_offset) - 1)
-        for segment in self.segments[number:]:
+        for segment in self.segments.from_offset(offset):
             if segment.base_offset >= limit:
                 break
-            position = self._opened(segment).position_of(offset)
+            position = self.segments.opened(segment).position_of(offset)
             end = segment.size if segment.next_offset <= limit else segment.position_of(limit)
             if position < end:
                 return self._read_range(segment, position, end, max_bytes, whole_batch=whole_batch)
@@ -156,33 +139,18 @@ class PartitionLog:
             batches = segment.read(position, first.size)
         return batches
 
-    def _opened(self, segment: Segment) -> Segment:
-        """`segment`, after giving back the descriptors of the closed segment that was read before it."""
-        if self._last_read is not None and self._last_read not in (segment, self._active):
-            self._last_read.close()
-        self._last_read = segment
-        return segment
-
     def aborted_transactions(self, offset: int, batches: bytes) -> list[AbortedTransaction]:
         """The aborted transactions that touch `batches`, which were read from `offset` on."""
-        if not self._aborted.count or len(batches) < HEADER_BYTES:
+        if not self.aborted or len(batches) < HEADER_BYTES:
             return []
-        end = _end_of_batches(batches)
-        aborted = []
-        for number in range(self._aborted.count_where(lambda row: row[0] < offset), self._aborted.count):
-            _, stable_offset, first_offset, producer_id = self._aborted.get(number)
-            if first_offset < end:
-                aborted.append(AbortedTransaction(producer_id, first_offset))
-            if stable_offset >= end:
-                break
-        return sorted(aborted, key=lambda transaction: transaction.first_offset)
+        return self.aborted.touching(offset, _end_of_batches(batches))
 
     def offset_of_time(self, timestamp_ms: int) -> TimedOffset | None:
         """The first record of `timestamp_ms` or later; None where there is none."""
         for segment in self.segments:
             if segment.max_timestamp < timestamp_ms:
                 continue
-            position = self._opened(segment).position_of_time(timestamp_ms)
+            position = self.segments.opened(segment).position_of_time(timestamp_ms)
             for start, header in segment.headers(position):
                 if header.max_timestamp < timestamp_ms or header.last_offset < self.start_offset:
                     continue
@@ -237,9 +205,9 @@ class PartitionLog:
         self._roll_if_due(header)
         stamped = header._replace(base_offset=self.end_offset)
         position = stamp_position(stamped, stamped.base_offset)
-        self._active.append(stamped, position, batch[len(position) :])
+        self.segments.active.append(stamped, position, batch[len(position) :])
         if self._fsync:
-            self._active.flush()
+            self.segments.active.flush()
         self._note(stamped, batch)
         self._is_checkpointed = False
         for listener in tuple(self._listeners):
@@ -252,25 +220,17 @@ class PartitionLog:
             if ended is not None and not is_commit_marker(batch):
                 unstable = self.producers.first_unstable_offset
                 stable = header.last_offset + 1 if unstable is None else unstable
-                self._aborted.append(header.base_offset, stable, ended.first_offset, ended.producer_id)
+                self.aborted.note(ended, stable)
         elif header.producer_id >= 0:
             self.producers.note_batch(header)
 
     def _roll_if_due(self, header: BatchHeader) -> None:
-        active = self._active
+        active = self.segments.active
         if active.size == 0:
             return
         is_full = active.size + header.size > self.config.segment_bytes
         if is_full or header.max_timestamp - active.first_timestamp > self.config.segment_ms:
-            self._roll()
-
-    def _roll(self) -> None:
-        if self._fsync:
-            self._active.flush()
-        self._active.finish()
-        self.segments.append(Segment(self.folder, self._active.next_offset))
-        self._active.create(durable=self._fsync)
-        self._is_checkpointed = False
+            self.segments.roll()
 
     @contextmanager
     def watched_by(self, listener: Callable[[], None]) -> Iterator[None]:
@@ -286,51 +246,59 @@ class PartitionLog:
     def delete_before(self, offset: int) -> None:
         """Make `offset` the first one that can be read, and drop the segments that lie before it."""
         self._deleted_before = max(self._deleted_before, offset)
-        while len(self.segments) > 1 and self.segments[1].base_offset <= self._deleted_before:
+        while len(self.segments) > 1 and self.segments.first.next_offset <= self._deleted_before:
             self._drop_first()
 
     def delete_expired(self) -> None:
         """Drop the oldest segments while the topic's retention by time or size says so."""
         if not self.config.is_deleted:
             return
-        while self._active.size and self._is_first_expired():
+        while self.segments.first.size and self._is_first_expired():
             if len(self.segments) == 1:
-                self._roll()
+                self.segments.roll()
             self._drop_first()
 
     def _is_first_expired(self) -> bool:
-        first = self.segments[0]
+        first = self.segments.first
         if first.next_offset > self.last_stable_offset:
             return False
-        oldest = now_ms() - self.config.retention_ms
-        is_old = self.config.retention_ms >= 0 and first.max_timestamp < oldest
-        is_surplus = self.config.retention_bytes >= 0 and self.size - first.size >= self.config.retention_bytes
+        keep_ms, keep_bytes = self.config.retention_ms, self.config.retention_bytes
+        is_old = keep_ms >= 0 and first.max_timestamp < now_ms() - keep_ms
+        is_surplus = keep_bytes >= 0 and self.segments.size - first.size >= keep_bytes
         return is_old or (is_surplus and len(self.segments) > 1)
 
     def _drop_first(self) -> None:
-        self.segments.pop(0).delete()
+        self.segments.drop_first()
         self._is_checkpointed = False
 
-    def close(self) -> None:
-        """Force the log to the disk, write a last checkpoint and give the files back."""
-        if not self._is_checkpointed:
-            for segment in self.segments:
-                segment.flush()
-            self._save_checkpoint(is_flushed=True)
-        self._close_files()
+    def replace_segments(self, replaced: Sequence[Segment], draft: Segment) -> None:
+        """Put what compaction left of some closed segments in their place, unless one has expired meanwhile."""
+        self.segments.replace(replaced, draft)
+
+    def note_compaction(self, before: int) -> None:
+        """Remember that a pass of compaction has come to the offset `before`."""
+        self.compacted_before = before
+        self._is_checkpointed = False
 
     def delete(self) -> None:
         """Give the files back without keeping anything; the folder is the caller's to remove."""
+        self.is_deleted = True
         self._close_files()
         for listener in tuple(self._listeners):
             listener()
 
-    def _close_files(self) -> None:
-        self._aborted.close()
-        for segment in self.segments:
-            segment.close()
-
     # -- crash and restart
+
+    def close(self) -> None:
+        """Force the log to the disk, write a last checkpoint and give the files back."""
+        if not self._is_checkpointed:
+            self.segments.flush()
+            self._save_checkpoint(is_flushed=True)
+        self._close_files()
+
+    def _close_files(self) -> None:
+        self.aborted.close()
+        self.segments.close()
 
     def checkpoint_if_changed(self) -> None:
         """Write a checkpoint unless nothing was appended since the last one."""
@@ -338,48 +306,30 @@ class PartitionLog:
             self._save_checkpoint(is_flushed=self._fsync)
 
     def _save_checkpoint(self, *, is_flushed: bool) -> None:
-        active = self._active
-        state = (active.base_offset, active.size, active.next_offset, active.max_timestamp, self._aborted.count)
-        save_checkpoint(self.folder, Checkpoint(*state, self.producers.to_json(), is_flushed))
+        active = self.segments.active
+        checkpoint = Checkpoint(
+            segment=active.base_offset,
+            size=active.size,
+            next_offset=active.next_offset,
+            max_timestamp=active.max_timestamp,
+            compacted_before=self.compacted_before,
+            aborted_transactions=len(self.aborted),
+            producers=self.producers.to_json(),
+            is_flushed=is_flushed,
+        )
+        save_checkpoint(self.folder, checkpoint)
         self._is_checkpointed = True
 
     def _recover(self) -> None:
-        checkpoint = load_checkpoint(self.folder)
-        unread = self._restore(checkpoint) if checkpoint else None
-        if unread is None:
-            self.producers, unread = ProducerStates(), 0
-            self._aborted.truncate(0)
-            self.segments = [Segment(self.folder, segment.base_offset) for segment in self.segments]
-        for number in range(unread, len(self.segments)):
-            segment = self.segments[number]
-            if not segment.recover(self._note):
-                self._drop_after(number)
-                break
-            if segment is not self._active:
-                segment.finish()
-        self._is_checkpointed = checkpoint is not None and checkpoint.next_offset == self.end_offset
-        self._deleted_before = min(self._deleted_before, self.end_offset)
-
-    def _drop_after(self, number: int) -> None:
-        for lost in self.segments[number + 1 :]:
-            lost.delete()
-        del self.segments[number + 1 :]
-
-    def _restore(self, checkpoint: Checkpoint) -> int | None:
-        """Restore what the checkpoint knows; the number of the segment to read on from, or None to read them all."""
-        base_offsets = [segment.base_offset for segment in self.segments]
-        if checkpoint.segment not in base_offsets or checkpoint.aborted_rows > self._aborted.count:
-            return None
-        number = base_offsets.index(checkpoint.segment)
-        active = self.segments[number]
-        if active.file_bytes < checkpoint.size:
-            return None
-        if not all(segment.restore_finished() for segment in self.segments[:number]):
-            return None
-        active.restore_to(checkpoint.size, checkpoint.next_offset, checkpoint.max_timestamp)
-        self.producers = ProducerStates.from_json(checkpoint.producers)
-        self._aborted.truncate(checkpoint.aborted_rows)
-        return number
+        known = load_checkpoint(self.folder)
+        if known and (known.aborted_transactions > len(self.aborted) or not self.segments.restore(known)):
+            known = None
+        if known:
+            self.producers = ProducerStates.from_json(known.producers)
+            self.compacted_before = known.compacted_before
+        self.aborted.truncate(known.aborted_transactions if known else 0)
+        self.segments.recover(known, self._note)
+        self._is_checkpointed = known is not None and known.next_offset == self.end_offset
 
 
 def _end_of_batches(batches: bytes) -> int:

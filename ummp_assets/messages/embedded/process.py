@@ -5,7 +5,6 @@ import os
 import select
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -69,6 +68,7 @@ def start_broker(
     host: str = "127.0.0.1",
     port: int = 0,
     fsync: bool = False,
+    allow_remote: bool = False,
     default_partitions: int = 1,
 ) -> BrokerProcess:
     """Start the embedded broker and wait until it accepts connections.
@@ -80,18 +80,20 @@ def start_broker(
     data_directory:
         Holds everything that the broker keeps; created if absent; one broker at a time may use it.
     host:
-        A loopback address: the broker has neither encryption nor accounts.
+        A loopback address, since the broker has neither encryption nor accounts.
     port:
         0 lets the system choose one that is free.
     fsync:
         Force acknowledged data to the disk, so that they survive a loss of power as well as a killed process.
+    allow_remote:
+        Permit a host that other machines can reach.
     default_partitions:
         Partitions of topics that are created without a number; at least 1.
 
     Raises
     ------
     EmbeddedBrokerFailed
-        The port is in use, or the folder cannot be written or is used by another broker.
+        The address is refused or in use, or the folder cannot be written or is used by another broker.
 
     Example
     -------
@@ -100,25 +102,26 @@ def start_broker(
     """
     arguments = ["--data", str(data_directory), "--host", host, "--port", str(port), "--exit-with-parent"]
     arguments += ["--default-partitions", str(default_partitions)]
-    if fsync:
-        arguments.append("--fsync")
+    arguments += ["--fsync"] if fsync else []
+    arguments += ["--allow-remote"] if allow_remote else []
     process = subprocess.Popen(
         [sys.executable, "-m", "ummp_assets.messages.embedded", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=_environment(),
     )
+    broker = BrokerProcess(process, bootstrap_servers="")
     try:
         report = json.loads(_first_line(process) or "{}")
     except BaseException:
-        process.kill()
-        process.wait()
+        broker.kill()
         raise
     if "listening" not in report:
-        BrokerProcess(process, "").kill()
-        reason = report.get("error", f"it ended with exit code {process.returncode}, see its messages above")
+        broker.kill()
+        reason = report.get("error", f"exit code {process.returncode}, see its messages on standard error")
         raise EmbeddedBrokerFailed(f"the embedded broker could not start: {reason}")
-    return BrokerProcess(process, report["listening"])
+    broker.bootstrap_servers = report["listening"]
+    return broker
 
 
 def _environment() -> dict[str, str]:
@@ -127,9 +130,6 @@ def _environment() -> dict[str, str]:
 
 
 def _first_line(process: "subprocess.Popen[bytes]") -> bytes:
-    assert process.stdout is not None
-    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
-    ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-    if not ready:
+    if process.stdout is None or not select.select([process.stdout], [], [], _START_TIMEOUT_SECONDS)[0]:
         raise EmbeddedBrokerFailed(f"the embedded broker said nothing for {_START_TIMEOUT_SECONDS:.0f} s")
     return process.stdout.readline()

@@ -171,6 +171,11 @@ class Segment:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def move_to(self, folder: Path) -> None:
+        """Move the files, which must be closed, into `folder`, over those of the segment of the same name."""
+        self.path = self.path.replace(folder / self.path.name)
+        self._index = self._index.moved_to(folder)
+
     def delete(self) -> None:
         self.close()
         self._index.delete()

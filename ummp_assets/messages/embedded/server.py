@@ -5,7 +5,6 @@ that connection without a word, and no other.
 """
 
 import asyncio
-import ipaddress
 import logging
 import struct
 from inspect import isawaitable
@@ -21,7 +20,7 @@ from ummp_assets.messages.embedded.wire import (
     read_request_header,
 )
 
-__all__ = ["Server", "is_loopback"]
+__all__ = ["Server"]
 
 _LOGGER = logging.getLogger(__name__)
 _PRODUCE_KEY = 0
@@ -32,14 +31,6 @@ _MAX_PRODUCE_BYTES = 100 * 1024 * 1024  # Kafka's socket.request.max.bytes
 _MAX_OTHER_BYTES = 256 * 1024
 _LENGTH_AND_KEY = struct.Struct(">ih")
 _READ_AHEAD_BYTES = 1024 * 1024
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`, a name or an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Server:

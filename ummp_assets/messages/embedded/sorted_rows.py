@@ -27,6 +27,7 @@ class SortedRows:
 
     def __init__(self, path: Path, columns: int) -> None:
         self.path = path
+        self._columns = columns
         self._row = struct.Struct(f">{columns}q")
         self._descriptor: int | None = None
         self.count = path.stat().st_size // self._row.size if path.exists() else 0
@@ -60,6 +61,10 @@ class SortedRows:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def moved_to(self, folder: Path) -> "SortedRows":
+        """The same rows after their file, which must be closed, was moved into `folder`."""
+        return SortedRows(self.path.replace(folder / self.path.name), self._columns)
 
     def delete(self) -> None:
         self.close()

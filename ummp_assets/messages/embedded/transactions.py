@@ -60,9 +60,9 @@ class Transactions:
         self._database = database
         self._topics = topics
         self._by_id: dict[str, _Transaction] = {}
-        for transactional_id, *numbers, state, started_ms in database.execute("SELECT * FROM transactions"):
-            self._by_id[transactional_id] = _Transaction(
-                transactional_id, *numbers, TransactionState(state), started_ms, partitions=set()
+        for key, producer_id, epoch, timeout_ms, state, started_ms in database.execute("SELECT * FROM transactions"):
+            self._by_id[key] = _Transaction(
+                key, producer_id, epoch, timeout_ms, TransactionState(state), started_ms, partitions=set()
             )
         for transactional_id, *where in database.execute("SELECT * FROM transaction_partitions"):
             self._by_id[transactional_id].partitions.add(TopicPartition(*where))

@@ -1,4 +1,4 @@
-"""What a handler is given, and what all handlers share."""
+"""What a handler is given, and how all handlers tell that something was refused."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ummp_assets.messages.embedded.error_codes import ErrorCode, RequestError
 if TYPE_CHECKING:
     from ummp_assets.messages.embedded.broker import Broker
 
-__all__ = ["NODE_ID", "Call", "Fields", "code_of"]
+__all__ = ["NODE_ID", "Call", "Fields", "code_of", "completed"]
 
 P = ParamSpec("P")
 NODE_ID = 1
@@ -44,3 +44,15 @@ def code_of(action: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> E
     except RequestError as refusal:
         return refusal.code
     return ErrorCode.NONE
+
+
+def completed(answer: Fields, action: Callable[P, Fields | None], *args: P.args, **kwargs: P.kwargs) -> Fields:
+    """`answer` with the fields that `action` returns, or with the error with which it refuses.
+
+    The refusal's text is given only where `answer` has the field `error_message`: not every response has it.
+    """
+    try:
+        return answer | {"error_code": ErrorCode.NONE} | (action(*args, **kwargs) or {})
+    except RequestError as refusal:
+        has_message = "error_message" in answer
+        return answer | {"error_code": refusal.code} | ({"error_message": refusal.message} if has_message else {})

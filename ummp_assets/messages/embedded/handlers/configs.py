@@ -1,16 +1,19 @@
 """Settings: DescribeConfigs, AlterConfigs, IncrementalAlterConfigs."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from enum import IntEnum
 from typing import Any
 
 from ummp_assets.messages.embedded.error_codes import ErrorCode, RequestError
-from ummp_assets.messages.embedded.handlers.call import NODE_ID, Call, Fields
+from ummp_assets.messages.embedded.handlers.call import NODE_ID, Call, Fields, completed
 from ummp_assets.messages.embedded.topic_configs import TOPIC_CONFIGS, ConfigType, TopicConfig, check_config_value
 
 __all__ = ["alter_configs", "describe_configs", "describe_topic_configs", "incremental_alter_configs"]
 
 _TOPIC, _BROKER = 2, 4  # resource types
+
+_Overrides = dict[str, str | None]
+_Alteration = Callable[[TopicConfig, Iterable[Any]], _Overrides]
 
 
 class _Source(IntEnum):
@@ -31,21 +34,21 @@ class _Operation(IntEnum):
 
 
 def describe_configs(call: Call) -> Fields:
-    return {"results": [_describe(call, resource) for resource in call.request.resources]}
+    return {
+        "results": [
+            completed(_named(resource) | {"configs": []}, _describe, call, resource)
+            for resource in call.request.resources
+        ]
+    }
 
 
 def _describe(call: Call, resource: Any) -> Fields:
-    answer = _named(resource) | {"configs": []}
-    try:
-        if resource.resource_type == _TOPIC:
-            config = call.broker.topics.get(resource.resource_name).config
-            return answer | {"configs": describe_topic_configs(config, resource.configuration_keys)}
-        if resource.resource_type == _BROKER:
-            _check_broker(resource.resource_name)
-            return answer | {"configs": _describe_broker(call, resource.configuration_keys)}
-        raise _unsupported(resource)
-    except RequestError as refusal:
-        return answer | {"error_code": refusal.code, "error_message": refusal.message}
+    if resource.resource_type == _TOPIC:
+        config = call.broker.topics.get(resource.resource_name).config
+        return {"configs": describe_topic_configs(config, resource.configuration_keys)}
+    if resource.resource_type == _BROKER and resource.resource_name == str(NODE_ID):
+        return {"configs": _describe_broker(call, resource.configuration_keys)}
+    raise _unsupported(resource)
 
 
 def describe_topic_configs(config: TopicConfig, wanted: Collection[str] | None) -> list[Fields]:
@@ -93,36 +96,39 @@ def _setting(name: str, value: str, config_type: ConfigType, source: _Source, *,
 
 def alter_configs(call: Call) -> Fields:
     """Replace all settings of each topic by those given."""
-    return {"responses": [_alter(call, resource, _replaced) for resource in call.request.resources]}
+    return _alter_all(call, _replaced)
 
 
 def incremental_alter_configs(call: Call) -> Fields:
     """Change single settings of each topic."""
-    return {"responses": [_alter(call, resource, _changed) for resource in call.request.resources]}
+    return _alter_all(call, _changed)
 
 
-def _alter(call: Call, resource: Any, alter: Any) -> Fields:
-    answer = _named(resource)
-    try:
-        if resource.resource_type != _TOPIC:
-            raise _unsupported(resource)
-        topic = call.broker.topics.get(resource.resource_name)
-        overrides = alter(topic.config, resource.configs)
-        for name, value in overrides.items():
-            check_config_value(name, value)
-        if not call.request.validate_only:
-            call.broker.topics.replace_overrides(topic.name, overrides)
-    except RequestError as refusal:
-        return answer | {"error_code": refusal.code, "error_message": refusal.message}
-    return answer
+def _alter_all(call: Call, alteration: _Alteration) -> Fields:
+    return {
+        "responses": [
+            completed(_named(resource), _alter, call, resource, alteration) for resource in call.request.resources
+        ]
+    }
 
 
-def _replaced(_: TopicConfig, settings: Iterable[Any]) -> dict[str, str | None]:
+def _alter(call: Call, resource: Any, alteration: _Alteration) -> None:
+    if resource.resource_type != _TOPIC:
+        raise _unsupported(resource)
+    topic = call.broker.topics.get(resource.resource_name)
+    overrides = alteration(topic.config, resource.configs)
+    for name, value in overrides.items():
+        check_config_value(name, value)
+    if not call.request.validate_only:
+        call.broker.topics.replace_overrides(topic.name, overrides)
+
+
+def _replaced(_: TopicConfig, settings: Iterable[Any]) -> _Overrides:
     return {setting.name: setting.value for setting in settings}
 
 
-def _changed(config: TopicConfig, settings: Iterable[Any]) -> dict[str, str | None]:
-    overrides: dict[str, str | None] = dict(config.overrides)
+def _changed(config: TopicConfig, settings: Iterable[Any]) -> _Overrides:
+    overrides: _Overrides = dict(config.overrides)
     for setting in settings:
         operation = _Operation(setting.config_operation)
         if operation is _Operation.DELETE:
@@ -147,19 +153,14 @@ def _changed_list(config: TopicConfig, name: str, value: str | None, operation: 
 
 def _named(resource: Any) -> Fields:
     return {
-        "error_code": ErrorCode.NONE,
         "error_message": None,
         "resource_type": resource.resource_type,
         "resource_name": resource.resource_name,
     }
 
 
-def _check_broker(name: str) -> None:
-    if name != str(NODE_ID):
-        raise RequestError(ErrorCode.INVALID_REQUEST, f"Unexpected broker id, expected {NODE_ID}, but received {name}")
-
-
 def _unsupported(resource: Any) -> RequestError:
     return RequestError(
-        ErrorCode.INVALID_REQUEST, f"the embedded broker has no alterable settings of type {resource.resource_type}"
+        ErrorCode.INVALID_REQUEST,
+        f"the embedded broker has no such settings of {resource.resource_name!r}, type {resource.resource_type}",
     )

@@ -22,11 +22,9 @@ _GROUP_TYPE = "classic"
 async def join_group(call: Call) -> Fields:
     request = call.request
     try:
-        low, high = _SESSION_TIMEOUT_BOUNDS_MS
-        if not low <= request.session_timeout_ms <= high:
-            raise RequestError(ErrorCode.INVALID_SESSION_TIMEOUT)
+        join_request = _join_request(call)
         group = call.broker.groups.get_or_create(request.group_id)
-        return _joined(await group.join(_join_request(call)), call.version)
+        return _joined(await group.join(join_request))
     except RequestError as refusal:
         member_id = refusal.member_id if isinstance(refusal, MemberIdRequired) else request.member_id
         return {
@@ -42,6 +40,9 @@ async def join_group(call: Call) -> Fields:
 
 def _join_request(call: Call) -> JoinRequest:
     request = call.request
+    low, high = _SESSION_TIMEOUT_BOUNDS_MS
+    if not low <= request.session_timeout_ms <= high:
+        raise RequestError(ErrorCode.INVALID_SESSION_TIMEOUT)
     rebalance_timeout_ms = request.rebalance_timeout_ms if call.version >= 1 else request.session_timeout_ms
     return JoinRequest(
         member_id=request.member_id,
@@ -57,7 +58,7 @@ def _join_request(call: Call) -> JoinRequest:
     )
 
 
-def _joined(joined: Joined, version: int) -> Fields:
+def _joined(joined: Joined) -> Fields:
     return {
         "error_code": ErrorCode.NONE,
         "generation_id": joined.generation,

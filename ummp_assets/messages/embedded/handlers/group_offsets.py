@@ -5,7 +5,7 @@ from typing import Any
 
 from ummp_assets.messages.embedded.error_codes import ErrorCode, RequestError
 from ummp_assets.messages.embedded.groups import CommittedOffset, TopicPartition, check_metadata
-from ummp_assets.messages.embedded.handlers.call import Call, Fields
+from ummp_assets.messages.embedded.handlers.call import Call, Fields, code_of
 
 __all__ = ["offset_commit", "offset_delete", "offset_fetch", "parse_offset"]
 
@@ -23,7 +23,7 @@ def parse_offset(call: Call, topic: str, committed: Any) -> tuple[TopicPartition
 def offset_commit(call: Call) -> Fields:
     request = call.request
     accepted = []
-    refusal_of_all = _refusal(call)
+    refusal_of_all = code_of(_check_commit, call)
     topics = []
     for topic in request.topics:
         partitions = []
@@ -41,16 +41,11 @@ def offset_commit(call: Call) -> Fields:
     return {"topics": topics}
 
 
-def _refusal(call: Call) -> ErrorCode:
+def _check_commit(call: Call) -> None:
     request = call.request
     instance_id = request.group_instance_id if call.version >= 7 else None
-    try:
-        call.broker.groups.check_commit(
-            request.group_id, request.member_id, instance_id, request.generation_id_or_member_epoch
-        )
-    except RequestError as refusal:
-        return refusal.code
-    return ErrorCode.NONE
+    generation = request.generation_id_or_member_epoch
+    call.broker.groups.check_commit(request.group_id, request.member_id, instance_id, generation)
 
 
 def offset_fetch(call: Call) -> Fields:

@@ -5,9 +5,10 @@ import logging
 from contextlib import ExitStack
 from typing import Any
 
+from ummp_assets.messages.embedded.aborted_transactions import AbortedTransaction
 from ummp_assets.messages.embedded.error_codes import ErrorCode, RequestError
 from ummp_assets.messages.embedded.groups import TopicPartition
-from ummp_assets.messages.embedded.handlers.call import Call, Fields
+from ummp_assets.messages.embedded.handlers.call import Call, Fields, completed
 from ummp_assets.messages.embedded.partition_log import PartitionLog, TimedOffset
 from ummp_assets.messages.embedded.record_batch import validate_produced_batch
 
@@ -28,30 +29,37 @@ def produce(call: Call) -> Fields | None:
     responses = [
         {
             "name": topic.name,
-            "partition_responses": [_append(call, topic.name, data) for data in topic.partition_data],
+            "partition_responses": [_append_or_refuse(call, topic.name, data) for data in topic.partition_data],
         }
         for topic in call.request.topic_data
     ]
     return {"responses": responses} if call.request.acks != 0 else None
 
 
-def _append(call: Call, topic: str, data: Any) -> Fields:
-    answer: Fields = {"index": data.index, "base_offset": -1, "log_append_time_ms": -1, "log_start_offset": -1}
+def _append_or_refuse(call: Call, topic: str, data: Any) -> Fields:
+    answer: Fields = {
+        "index": data.index,
+        "base_offset": -1,
+        "log_append_time_ms": -1,
+        "log_start_offset": -1,
+        "error_message": None,
+    }
     try:
-        if call.request.acks not in (-1, 0, 1):
-            raise RequestError(ErrorCode.INVALID_REQUIRED_ACKS)
-        log = call.broker.topics.get_log(topic, data.index)
-        batch = memoryview(data.records or b"")
-        header = validate_produced_batch(batch, log.config.max_message_bytes)
-        call.broker.transactions.check_batch(header, TopicPartition(topic, data.index))
-        base_offset, append_time = log.append(batch, header)
-    except RequestError as refusal:
-        return answer | {"error_code": refusal.code, "error_message": refusal.message}
+        return completed(answer, _append, call, topic, data)
     except OSError:
         _LOGGER.exception("records for %s-%d could not be stored", topic, data.index)
         return answer | {"error_code": ErrorCode.KAFKA_STORAGE_ERROR}
-    return answer | {
-        "error_code": ErrorCode.NONE,
+
+
+def _append(call: Call, topic: str, data: Any) -> Fields:
+    if call.request.acks not in (-1, 0, 1):
+        raise RequestError(ErrorCode.INVALID_REQUIRED_ACKS)
+    log = call.broker.topics.get_log(topic, data.index)
+    batch = memoryview(data.records or b"")
+    header = validate_produced_batch(batch, log.config.max_message_bytes)
+    call.broker.transactions.check_batch(header, TopicPartition(topic, data.index))
+    base_offset, append_time = log.append(batch, header)
+    return {
         "base_offset": base_offset,
         "log_append_time_ms": append_time,
         "log_start_offset": log.start_offset,
@@ -100,56 +108,56 @@ def _read_all(call: Call) -> tuple[Fields, bool]:
 
 
 def _read_one(call: Call, topic: str, wanted: Any, budget: int, *, is_first: bool) -> Fields:
-    committed = call.request.isolation_level == _READ_COMMITTED
-    answer: Fields = {
+    nothing: Fields = {
         "partition_index": wanted.partition,
-        "error_code": ErrorCode.NONE,
         "high_watermark": -1,
         "last_stable_offset": -1,
         "log_start_offset": -1,
         "aborted_transactions": None,
         "records": b"",
     }
-    try:
-        log = call.broker.topics.get_log(topic, wanted.partition)
-        max_bytes = max(0, min(wanted.partition_max_bytes, budget))
-        records = log.read(wanted.fetch_offset, max_bytes, committed=committed, whole_batch=is_first)
-    except RequestError as refusal:
-        return answer | {"error_code": refusal.code}
-    answer |= {
+    max_bytes = max(0, min(wanted.partition_max_bytes, budget))
+    return completed(nothing, _read, call, topic, wanted, max_bytes, is_first=is_first)
+
+
+def _read(call: Call, topic: str, wanted: Any, max_bytes: int, *, is_first: bool) -> Fields:
+    committed = call.request.isolation_level == _READ_COMMITTED
+    log = call.broker.topics.get_log(topic, wanted.partition)
+    records = log.read(wanted.fetch_offset, max_bytes, committed=committed, whole_batch=is_first)
+    aborted = log.aborted_transactions(wanted.fetch_offset, records) if committed else None
+    return {
         "high_watermark": log.end_offset,
         "last_stable_offset": log.last_stable_offset,
         "log_start_offset": log.start_offset,
+        "aborted_transactions": aborted and [_described(transaction) for transaction in aborted],
         "records": records,
     }
-    if committed:
-        aborted = log.aborted_transactions(wanted.fetch_offset, records)
-        answer["aborted_transactions"] = [transaction._asdict() for transaction in aborted]
-    return answer
+
+
+def _described(transaction: AbortedTransaction) -> Fields:
+    return {"producer_id": transaction.producer_id, "first_offset": transaction.first_offset}
 
 
 def list_offsets(call: Call) -> Fields:
-    committed = call.version >= 2 and call.request.isolation_level == _READ_COMMITTED
+    nothing: Fields = {"timestamp": -1, "offset": -1, "leader_epoch": -1}
     topics = [
         {
             "name": topic.name,
-            "partitions": [_offset_of(call, topic.name, wanted, committed=committed) for wanted in topic.partitions],
+            "partitions": [
+                completed(nothing | {"partition_index": wanted.partition_index}, _list_offset, call, topic.name, wanted)
+                for wanted in topic.partitions
+            ],
         }
         for topic in call.request.topics
     ]
     return {"topics": topics}
 
 
-def _offset_of(call: Call, topic: str, wanted: Any, *, committed: bool) -> Fields:
-    answer: Fields = {"partition_index": wanted.partition_index, "error_code": ErrorCode.NONE}
-    try:
-        log = call.broker.topics.get_log(topic, wanted.partition_index)
-    except RequestError as refusal:
-        return answer | {"error_code": refusal.code, "timestamp": -1, "offset": -1, "leader_epoch": -1}
+def _list_offset(call: Call, topic: str, wanted: Any) -> Fields | None:
+    log = call.broker.topics.get_log(topic, wanted.partition_index)
+    committed = call.version >= 2 and call.request.isolation_level == _READ_COMMITTED
     found = _look_up(log, wanted.timestamp, committed=committed)
-    if found is None:
-        return answer | {"timestamp": -1, "offset": -1, "leader_epoch": -1}
-    return answer | {"timestamp": found.timestamp, "offset": found.offset, "leader_epoch": _LEADER_EPOCH}
+    return found and {"timestamp": found.timestamp, "offset": found.offset, "leader_epoch": _LEADER_EPOCH}
 
 
 def _look_up(log: PartitionLog, timestamp: int, *, committed: bool) -> TimedOffset | None:
@@ -165,44 +173,54 @@ def _look_up(log: PartitionLog, timestamp: int, *, committed: bool) -> TimedOffs
 
 
 def offset_for_leader_epoch(call: Call) -> Fields:
-    """There was never another leader, so that epoch 0 ends where the log ends."""
-    topics = []
-    for topic in call.request.topics:
-        partitions = []
-        for wanted in topic.partitions:
-            log = call.broker.topics.find_log(topic.topic, wanted.partition)
-            code = ErrorCode.NONE if log is not None else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-            is_known = log is not None and wanted.leader_epoch == _LEADER_EPOCH
-            partitions.append(
-                {
-                    "error_code": code,
-                    "partition": wanted.partition,
-                    "leader_epoch": _LEADER_EPOCH if is_known else -1,
-                    "end_offset": log.end_offset if log is not None and is_known else -1,
-                }
-            )
-        topics.append({"topic": topic.topic, "partitions": partitions})
+    nothing: Fields = {"leader_epoch": -1, "end_offset": -1}
+    topics = [
+        {
+            "topic": topic.topic,
+            "partitions": [
+                completed(nothing | {"partition": wanted.partition}, _end_of_epoch, call, topic.topic, wanted)
+                for wanted in topic.partitions
+            ],
+        }
+        for topic in call.request.topics
+    ]
     return {"topics": topics}
+
+
+def _end_of_epoch(call: Call, topic: str, wanted: Any) -> Fields | None:
+    """There was never another leader, so that epoch 0 ends where the log ends."""
+    log = call.broker.topics.get_log(topic, wanted.partition)
+    if wanted.leader_epoch != _LEADER_EPOCH:
+        return None
+    return {"leader_epoch": _LEADER_EPOCH, "end_offset": log.end_offset}
 
 
 def delete_records(call: Call) -> Fields:
     topics = [
-        {"name": topic.name, "partitions": [_delete_before(call, topic.name, wanted) for wanted in topic.partitions]}
+        {
+            "name": topic.name,
+            "partitions": [
+                completed(
+                    {"partition_index": wanted.partition_index, "low_watermark": -1},
+                    _delete_before,
+                    call,
+                    topic.name,
+                    wanted,
+                )
+                for wanted in topic.partitions
+            ],
+        }
         for topic in call.request.topics
     ]
     return {"topics": topics}
 
 
 def _delete_before(call: Call, topic: str, wanted: Any) -> Fields:
-    answer: Fields = {"partition_index": wanted.partition_index, "low_watermark": -1}
-    try:
-        log = call.broker.topics.get_log(topic, wanted.partition_index)
-        if not log.config.is_deleted:
-            raise RequestError(ErrorCode.POLICY_VIOLATION)
-        before = log.end_offset if wanted.offset == -1 else wanted.offset
-        if not 0 <= before <= log.end_offset:
-            raise RequestError(ErrorCode.OFFSET_OUT_OF_RANGE)
-        call.broker.topics.delete_records(topic, wanted.partition_index, before)
-    except RequestError as refusal:
-        return answer | {"error_code": refusal.code}
-    return answer | {"error_code": ErrorCode.NONE, "low_watermark": log.start_offset}
+    log = call.broker.topics.get_log(topic, wanted.partition_index)
+    if not log.config.is_deleted:
+        raise RequestError(ErrorCode.POLICY_VIOLATION)
+    before = log.end_offset if wanted.offset == -1 else wanted.offset
+    if not 0 <= before <= log.end_offset:
+        raise RequestError(ErrorCode.OFFSET_OUT_OF_RANGE)
+    call.broker.topics.delete_records(topic, wanted.partition_index, before)
+    return {"low_watermark": log.start_offset}

@@ -1,11 +1,11 @@
 """Administration of topics: CreateTopics, DeleteTopics, CreatePartitions."""
 
+from collections import Counter
 from typing import Any
 
 from ummp_assets.messages.embedded.error_codes import ErrorCode, RequestError
-from ummp_assets.messages.embedded.handlers.call import NODE_ID, Call, Fields
+from ummp_assets.messages.embedded.handlers.call import NODE_ID, Call, Fields, completed
 from ummp_assets.messages.embedded.handlers.configs import describe_topic_configs
-from ummp_assets.messages.embedded.topics import Topics
 
 __all__ = ["create_partitions", "create_topics", "delete_topics"]
 
@@ -14,34 +14,40 @@ _DEFAULT = -1  # "as the broker is configured", for the numbers of partitions an
 
 
 def create_topics(call: Call) -> Fields:
-    names = [wanted.name for wanted in call.request.topics]
-    return {"topics": [_create_once(call, wanted, names.count(wanted.name)) for wanted in call.request.topics]}
-
-
-def _create_once(call: Call, wanted: Any, times: int) -> Fields:
-    answer: Fields = {"name": wanted.name, "num_partitions": -1, "replication_factor": -1, "configs": []}
-    try:
-        if times > 1:
-            raise RequestError(ErrorCode.INVALID_REQUEST, f"Topic '{wanted.name}' is named {times} times.")
-        count = _partition_count(wanted, call.broker.default_partitions)
-        overrides = {setting.name: setting.value for setting in wanted.configs}
-        if call.request.validate_only:
-            call.broker.topics.check_new(wanted.name, count, overrides)
-            return answer | {"error_code": ErrorCode.NONE, "num_partitions": count, "replication_factor": 1}
-        topic = call.broker.topics.create(wanted.name, count, overrides)
-    except RequestError as refusal:
-        return answer | {"error_code": refusal.code, "error_message": refusal.message}
-    return answer | {
-        "topic_id": topic.id,
-        "error_code": ErrorCode.NONE,
-        "error_message": None,
-        "num_partitions": count,
-        "replication_factor": 1,
-        "configs": [
-            {key: setting[key] for key in _CREATED_CONFIG_KEYS}
-            for setting in describe_topic_configs(topic.config, None)
-        ],
+    names = Counter(wanted.name for wanted in call.request.topics)
+    return {
+        "topics": [
+            completed(
+                {
+                    "name": wanted.name,
+                    "error_message": None,
+                    "num_partitions": -1,
+                    "replication_factor": -1,
+                    "configs": [],
+                },
+                _create,
+                call,
+                wanted,
+                names[wanted.name],
+            )
+            for wanted in call.request.topics
+        ]
     }
+
+
+def _create(call: Call, wanted: Any, times: int) -> Fields:
+    if times > 1:
+        raise RequestError(ErrorCode.INVALID_REQUEST, f"Topic '{wanted.name}' is named {times} times.")
+    count = _partition_count(wanted, call.broker.default_partitions)
+    overrides = {setting.name: setting.value for setting in wanted.configs}
+    created: Fields = {"num_partitions": count, "replication_factor": 1}
+    if call.request.validate_only:
+        call.broker.topics.check_new(wanted.name, count, overrides)
+        return created
+    topic = call.broker.topics.create(wanted.name, count, overrides)
+    settings = describe_topic_configs(topic.config, None)
+    configs = [{key: setting[key] for key in _CREATED_CONFIG_KEYS} for setting in settings]
+    return created | {"topic_id": topic.id, "configs": configs}
 
 
 def _partition_count(wanted: Any, default: int) -> int:
@@ -73,38 +79,42 @@ def _check_replicas(broker_ids: list[int]) -> None:
 
 
 def delete_topics(call: Call) -> Fields:
-    topics = call.broker.topics
     if call.version >= 6:
-        return {"responses": [_delete(topics, wanted.name, wanted.topic_id) for wanted in call.request.topics]}
-    return {"responses": [_delete(topics, name, None) for name in call.request.topic_names]}
+        wanted = [(topic.name, topic.topic_id) for topic in call.request.topics]
+    else:
+        wanted = [(name, None) for name in call.request.topic_names]
+    return {
+        "responses": [
+            completed({"name": name, "topic_id": topic_id, "error_message": None}, _delete, call, name, topic_id)
+            for name, topic_id in wanted
+        ]
+    }
 
 
-def _delete(topics: Topics, name: str | None, topic_id: Any) -> Fields:
-    answer: Fields = {"name": name, "topic_id": topic_id, "error_code": ErrorCode.NONE, "error_message": None}
-    try:
-        topic = topics.get(name) if name is not None else topics.get_by_id(topic_id)
-        topics.delete(topic.name)
-    except RequestError as refusal:
-        return answer | {"error_code": refusal.code, "error_message": refusal.message}
-    return answer | {"name": topic.name, "topic_id": topic.id}
+def _delete(call: Call, name: str | None, topic_id: Any) -> Fields:
+    topics = call.broker.topics
+    topic = topics.get_by_id(topic_id) if name is None else topics.get(name)
+    topics.delete(topic.name)
+    return {"name": topic.name, "topic_id": topic.id}
 
 
 def create_partitions(call: Call) -> Fields:
-    return {"results": [_add_partitions(call, wanted) for wanted in call.request.topics]}
+    return {
+        "results": [
+            completed({"name": wanted.name, "error_message": None}, _add_partitions, call, wanted)
+            for wanted in call.request.topics
+        ]
+    }
 
 
-def _add_partitions(call: Call, wanted: Any) -> Fields:
-    answer: Fields = {"name": wanted.name, "error_code": ErrorCode.NONE, "error_message": None}
+def _add_partitions(call: Call, wanted: Any) -> None:
     topics = call.broker.topics
-    try:
-        topics.check_partition_count(wanted.name, wanted.count)
-        if wanted.assignments is not None:
-            if len(wanted.assignments) != wanted.count - len(topics.get(wanted.name).partitions):
-                raise RequestError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, "one assignment for each new partition")
-            for assignment in wanted.assignments:
-                _check_replicas(assignment.broker_ids)
-        if not call.request.validate_only:
-            topics.add_partitions(wanted.name, wanted.count)
-    except RequestError as refusal:
-        return answer | {"error_code": refusal.code, "error_message": refusal.message}
-    return answer
+    topics.check_partition_count(wanted.name, wanted.count)
+    if wanted.assignments is not None:
+        added = wanted.count - len(topics.get(wanted.name).partitions)
+        if len(wanted.assignments) != added:
+            raise RequestError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"{added} partitions need as many assignments")
+        for assignment in wanted.assignments:
+            _check_replicas(assignment.broker_ids)
+    if not call.request.validate_only:
+        topics.add_partitions(wanted.name, wanted.count)
