@@ -26,8 +26,10 @@ _TRANSIENT_CLIENT_ERRORS = frozenset({408, 425, 429})
 # Server errors that stay: not implemented, HTTP version not supported.
 _PERMANENT_SERVER_ERRORS = frozenset({501, 505})
 
-# CURLE_TOO_LARGE, which pycurl does not name: a header or all headers beyond libcurl's limits (100 kB, 300 kB).
+# CURLE_TOO_LARGE, which pycurl does not name: one header beyond libcurl's limit of 100 kB.
 _E_TOO_LARGE = 100
+# For all headers together libcurl's limit is 300 kB, and its error the same as for a broken connection.
+_ENDLESS_HEADER_BYTES = 250_000
 
 _CURL_VERDICTS = {
     pycurl.E_UNSUPPORTED_PROTOCOL: (Reason.UNSUPPORTED_SCHEME, False),
@@ -49,10 +51,12 @@ def judge(transfer: HttpTransfer, code: int, message: str) -> Verdict | None:
     """Return what is wrong with a transfer that has ended with a libcurl code, None when it has succeeded, be it with
     a redirect or with the news that nothing has changed."""
     status = transfer.status
-    if transfer.fault is not None and status in (200, 206):
+    if transfer.fault is not None and status is not None and 200 <= status < 300:
         return Verdict(transfer.fault, False, transfer.fault.meaning.rstrip("."))
     if transfer.refused is not None and code == pycurl.E_COULDNT_CONNECT:
         return Verdict(Reason.ADDRESS_REFUSED, False, refused_text(transfer.refused))
+    if code == pycurl.E_RECV_ERROR and transfer.header_bytes > _ENDLESS_HEADER_BYTES:
+        return Verdict(Reason.INVALID_RESPONSE, False, message)
     if code not in (0, pycurl.E_WRITE_ERROR):
         return judge_curl_error(code, message)
     if status == 304 and transfer.download.stored is not None:

@@ -116,6 +116,11 @@ class HttpTransfer:
         return self.handle.getinfo(pycurl.RESPONSE_CODE) or None
 
     @property
+    def header_bytes(self) -> int:
+        """Size of all headers received."""
+        return sum(map(len, self._lines))
+
+    @property
     def never_connected(self) -> bool:
         """Whether not even a connection stood."""
         return not self.handle.getinfo(pycurl.CONNECT_TIME)
@@ -211,10 +216,12 @@ class HttpTransfer:
     def _choose_sink(self) -> Callable[[bytes], None]:
         download = self.download
         status = _status_of(self._lines)
-        if status == 206 and download.resume_at:
-            if not self.headers.get("content-range", "").startswith(f"bytes {download.resume_at}-"):
+        if status == 206:
+            # Only what was asked for: the part that begins where the body so far ends.
+            wanted = f"bytes {download.resume_at}-"
+            if not download.resume_at or not self.headers.get("content-range", "").startswith(wanted):
                 raise _ResponseUnusable
-        elif status == 200:
+        elif 200 <= status < 300:
             if download.resume_at:
                 download.start_over()
             download.decoder = make_decoder(

@@ -1,6 +1,7 @@
 """A real HTTP server on loopback whose answers are written by the test, down to the last byte and to bad manners."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -52,13 +53,13 @@ def answer(
 
 
 @contextmanager
-def serving(handler: Handler, *, robots: str | None = None) -> Iterator[Server]:
+def serving(handler: Handler, *, robots: str | None = None, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     """Serve on a free port of loopback; `/robots.txt` is answered here, with 404 unless a text is given."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         server = Server(listener.getsockname()[1])
         listener.settimeout(0.1)
         stop = threading.Event()
-        acceptor = threading.Thread(target=_accept, args=(listener, handler, robots, server, stop))
+        acceptor = threading.Thread(target=_accept, args=(listener, handler, robots, server, stop, tls))
         acceptor.start()
         try:
             yield server
@@ -68,7 +69,12 @@ def serving(handler: Handler, *, robots: str | None = None) -> Iterator[Server]:
 
 
 def _accept(
-    listener: socket.socket, handler: Handler, robots: str | None, server: Server, stop: threading.Event
+    listener: socket.socket,
+    handler: Handler,
+    robots: str | None,
+    server: Server,
+    stop: threading.Event,
+    tls: ssl.SSLContext | None,
 ) -> None:
     opened: list[socket.socket] = []
     threads: list[threading.Thread] = []
@@ -76,6 +82,12 @@ def _accept(
         with suppress(TimeoutError):
             connection, _ = listener.accept()
             connection.settimeout(20)
+            if tls is not None:
+                try:
+                    connection = tls.wrap_socket(connection, server_side=True)
+                except OSError:
+                    connection.close()
+                    continue
             opened.append(connection)
             server.connections += 1
             threads.append(threading.Thread(target=_converse, args=(connection, handler, robots, server)))
