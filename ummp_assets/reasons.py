@@ -7,7 +7,7 @@ released, so that counts stay comparable over years. Each member states its outc
 from enum import StrEnum
 from typing import Self
 
-__all__ = ["Outcome", "Reason"]
+__all__ = ["Outcome", "Reason", "find_reason"]
 
 
 class Outcome(StrEnum):
@@ -259,6 +259,7 @@ class Reason(StrEnum):
         Outcome.FILTERED,
         "The image's longer side is more than max_aspect_ratio times its shorter one.",
     )
+    DECODER_CRASHED = "decoder_crashed", Outcome.DEAD, "Decoding the bytes killed the process or did not end in time."
     CORRUPT_AUDIO = "corrupt_audio", Outcome.DEAD, "The bytes cannot be decoded as audio."
     AUDIO_BYTES_OVER_LIMIT = "audio_bytes_over_limit", Outcome.FILTERED, "The audio file is larger than max_bytes."
     AUDIO_TOO_SHORT = "audio_too_short", Outcome.FILTERED, "The recording is shorter than min_seconds."
@@ -268,4 +269,42 @@ class Reason(StrEnum):
         Outcome.DUPLICATE,
         "The same content is already owned by another sample of the dataset.",
     )
+    NEAR_DUPLICATE = (
+        "near_duplicate",
+        Outcome.DUPLICATE,
+        "Nearly the same content is already owned by another sample of the dataset.",
+    )
     TAKEDOWN = "takedown", Outcome.FILTERED, "The content, its URI or its domain was taken down."
+
+
+_BY_CODE = {reason.value: reason for reason in Reason}
+
+
+def find_reason(code: str) -> Reason | None:
+    """Return the reason of a stored code, or None for one that a newer version wrote."""
+    return _BY_CODE.get(code)
+
+    # Model parameters.
+    CORRUPT_PARAMETERS = (
+        "corrupt_parameters",
+        Outcome.DEAD,
+        "The parameters cannot be unpacked, or do not have the checksum that their messages name.",
+    )
+    INCOMPLETE_PARAMETERS = (
+        "incomplete_parameters",
+        Outcome.DEAD,
+        "Some of the messages of the parameters had not come when their round was closed.",
+    )
+    MISMATCHED_PARAMETERS = (
+        "mismatched_parameters",
+        Outcome.DEAD,
+        "The arrays have other names, shapes or types than those of the round's other workers.",
+    )
+    NON_FINITE_PARAMETERS = "non_finite_parameters", Outcome.DEAD, "An array holds NaN or infinity."
+    NO_SAMPLES = "no_samples", Outcome.FILTERED, "Parameters of no samples have no weight in an average."
+    LATE_PARAMETERS = "late_parameters", Outcome.FILTERED, "The round was already closed when the parameters came."
+    REPLACED_PARAMETERS = (
+        "replaced_parameters",
+        Outcome.FILTERED,
+        "The same worker published other parameters for the round afterwards.",
+    )

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ummp_assets.errors import BrokerUnavailable
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, Plan, Watermarks, plan_batches
 from ummp_assets.messages.reading import read_watermarks
-from ummp_assets.messages.topics import Role, topic_names
+from ummp_assets.messages.topics import Role, ensure_topics, topic_names
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
 
@@ -76,8 +75,9 @@ def plan_tick(
     """
     topics = topic_names(settings).of_role(role)
     watermarks = read_watermarks(settings, *topics)
-    if not watermarks:
-        raise BrokerUnavailable(settings.bootstrap_servers, f"it has none of the topics {', '.join(topics)}")
+    if len(watermarks) < len(topics):
+        ensure_topics(settings)
+        watermarks = read_watermarks(settings, *topics)
     hints = _parse(cursor)
     log = OffsetLog(store)
     batches: list[Batch] = []

@@ -1,0 +1,40 @@
+"""Dagster's entry point: what there is, and where it is defined."""
+
+import os
+
+import dagster as dg
+
+from ummp_assets.defs.assets.datasets import dataset_commits, dead_letters, training_datasets, training_shards
+from ummp_assets.defs.assets.downloads import downloads
+from ummp_assets.defs.assets.intake import make_requests_asset
+from ummp_assets.defs.assets.modalities import make_modality_assets
+from ummp_assets.defs.assets.topics import topic_specs
+from ummp_assets.defs.checks import accounting
+from ummp_assets.defs.deployment import Deployment
+from ummp_assets.defs.jobs import JOBS
+from ummp_assets.defs.sensors import make_sensors
+from ummp_assets.settings import load_settings
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Assets, checks, jobs, sensors and the one resource; `ummp up` asks for running sensors."""
+    settings = load_settings()
+    return dg.Definitions(
+        assets=[
+            *topic_specs(settings),
+            make_requests_asset(settings),
+            downloads,
+            *make_modality_assets(settings),
+            training_shards,
+            dataset_commits,
+            training_datasets,
+            dead_letters,
+        ],
+        asset_checks=[accounting],
+        jobs=list(JOBS.values()),
+        sensors=make_sensors(running=os.environ.get("UMMP_SENSORS_RUNNING") == "1"),
+        resources={"deployment": Deployment()},
+        # One process a run: six trivial assets take 0.6 s so, 11.7 s with a process each. Heavy steps use all cores.
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,122 @@
+"""Assets `training_shards`, `dataset_commits`, `training_datasets` and `dead_letters`: the end of a batch's way."""
+
+from typing import Any
+
+import dagster as dg
+
+from ummp_assets.datasets import commit, shards
+from ummp_assets.datasets.commit import COMMIT_SCHEMA, commit_batch
+from ummp_assets.datasets.events import publish_ready_event
+from ummp_assets.datasets.shards import write_shards
+from ummp_assets.datasets.versions import DatasetVersion
+from ummp_assets.defs.assets.topics import OWNERS
+from ummp_assets.defs.columns import column_schema
+from ummp_assets.defs.deployment import Deployment
+from ummp_assets.defs.partitions import BATCHES, DATASETS
+from ummp_assets.defs.reports import result, stopwatch
+from ummp_assets.defs.retries import BROKER_RETRIES, STORE_RETRIES, permanent_errors_fail_at_once
+from ummp_assets.messages import dead_letters as letters
+from ummp_assets.messages.progress import publish_progress
+from ummp_assets.messages.ranges import parse_key
+from ummp_assets.messages.topics import Role
+from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import read_manifest
+
+__all__ = ["dataset_commits", "dead_letters", "training_datasets", "training_shards"]
+
+_CLEANED = [*CLEAN_STAGES.values()]
+_REJECTING = ["requests", "downloads", *_CLEANED]
+
+training_datasets = dg.AssetSpec(
+    "training_datasets",
+    deps=["dataset_commits"],
+    description="Training datasets, a partition each: every materialization is an immutable, numbered version.",
+    partitions_def=DATASETS,
+    group_name="datasets",
+    owners=OWNERS,
+    kinds={"dataset", "parquet"},
+)
+
+
+@dg.asset(
+    partitions_def=BATCHES[Role.REQUESTS],
+    deps=[*_CLEANED, *FEATURE_STAGES.values()],
+    group_name="datasets",
+    owners=OWNERS,
+    kinds={"parquet"},
+    code_version=shards.CODE_VERSION,
+    retry_policy=STORE_RETRIES,
+)
+def training_shards(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
+    """Clean records joined with their features, in shards by dataset, modality and split.
+
+    The split follows from a hash of the content, so that a twin never crosses from training to test.
+    """
+    with permanent_errors_fail_at_once(), stopwatch() as watch:
+        manifest = write_shards(deployment.store, deployment.settings, context.partition_key)
+    rows = sum(manifest.rows(table) for table in manifest.tables)
+    return result(deployment.store, manifest, watch, items=rows, rows=rows)
+
+
+@dg.asset(
+    partitions_def=BATCHES[Role.REQUESTS],
+    deps=["training_shards"],
+    group_name="datasets",
+    owners=OWNERS,
+    kinds={"kafka", "dataset"},
+    code_version=commit.CODE_VERSION,
+    retry_policy=BROKER_RETRIES,
+    metadata={"dagster/column_schema": column_schema(COMMIT_SCHEMA)},
+)
+def dataset_commits(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
+    """The batch's shards added to their datasets: the next version of each, and its ready event on Kafka.
+
+    Each version shows as a materialization of `training_datasets` under its dataset's name.
+    """
+    store, settings = deployment.store, deployment.settings
+    with permanent_errors_fail_at_once(), stopwatch() as watch:
+        versions = commit_batch(store, deployment.index, settings, context.partition_key)
+        for version in versions:
+            publish_ready_event(settings, store, version)
+        publish_progress(store, settings, parse_key(context.partition_key)[0], commit.STAGE)
+    context.instance.add_dynamic_partitions(str(DATASETS.name), [version.dataset for version in versions])
+    for version in versions:
+        context.log_event(_dataset_materialization(store, version, context.partition_key))
+    manifest = read_manifest(store, commit.STAGE, context.partition_key)
+    return result(store, manifest, watch, items=len(versions))
+
+
+@dg.asset(
+    partitions_def=BATCHES[Role.REQUESTS],
+    deps=_REJECTING,
+    group_name="answers",
+    owners=OWNERS,
+    kinds={"kafka"},
+    code_version=letters.CODE_VERSION,
+    retry_policy=BROKER_RETRIES,
+)
+def dead_letters(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
+    """The original message of everything in the batch that could not be used, sent to the dead-letter topic once."""
+    with permanent_errors_fail_at_once(), stopwatch() as watch:
+        manifest = letters.send_dead_letters(deployment.store, deployment.settings, context.partition_key, _REJECTING)
+    return result(deployment.store, manifest, watch, items=manifest.rows("samples"))
+
+
+def _dataset_materialization(store: ObjectStore, version: DatasetVersion, batch: str) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
+        asset_key="training_datasets",
+        partition=version.dataset,
+        description=f"Version {version.version}: batch {batch} added.",
+        metadata={
+            "version": version.version,
+            "dagster/row_count": version.rows,
+            "bytes": version.byte_count,
+            "batch": batch,
+            "sha256": version.sha256,
+            "manifest": dg.MetadataValue.path(store.uri(version.path)),
+            "load with": dg.MetadataValue.md(
+                f'`ummp_assets.open_dataset("{version.dataset}", version={version.version})`'
+            ),
+        },
+    )

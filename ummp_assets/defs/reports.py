@@ -1,0 +1,139 @@
+"""What a materialization reports: numbers that plot over partitions, outcome tables, previews and pictures."""
+
+import base64
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from ummp_assets.features.pictures import contact_sheet, spectrogram_picture
+from ummp_assets.reasons import Outcome, find_reason
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import Manifest, read_table
+
+__all__ = ["Stopwatch", "audio_pictures", "image_pictures", "result", "stopwatch", "text_preview"]
+
+_PREVIEW_ROWS = 10
+_PREVIEW_CHARACTERS = 200
+_PICTURES = 32
+_SPECTROGRAMS = 3
+
+
+class Stopwatch:
+    """Wall seconds of the work inside a `with stopwatch()` block."""
+
+    seconds = 0.0
+
+
+@contextmanager
+def stopwatch() -> Iterator[Stopwatch]:
+    """Measure the block's wall time."""
+    watch = Stopwatch()
+    began = time.perf_counter()
+    yield watch
+    watch.seconds = time.perf_counter() - began
+
+
+def result(
+    store: ObjectStore,
+    manifest: Manifest,
+    watch: Stopwatch,
+    *,
+    items: int,
+    rows: int | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dg.MaterializeResult[Any]:
+    """Return a stage's materialization.
+
+    Parameters
+    ----------
+    items:
+        What went in, for items per second.
+    rows:
+        What came out; the rows of the table `samples` if not given.
+    extra:
+        More metadata, shown first.
+    """
+    outcomes = {f"{outcome.value} samples": manifest.count(outcome) for outcome in Outcome if outcome != Outcome.STORED}
+    byte_count = sum(entry.byte_count for files in manifest.tables.values() for entry in files)
+    metadata: dict[str, Any] = {
+        **(extra or {}),
+        "dagster/row_count": manifest.rows("samples") if rows is None else rows,
+        **outcomes,
+        **{name.replace("_", " "): value for name, value in manifest.numbers.items()},
+        "stored bytes": byte_count,
+        "seconds": round(watch.seconds, 3),
+        "items per second": round(items / max(watch.seconds, 1e-6), 1),
+        "manifest": dg.MetadataValue.path(store.uri(f"stages/{manifest.stage}/{manifest.batch}/manifest.json")),
+    }
+    if manifest.outcomes:
+        metadata["rejections"] = _rejections(manifest)
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(manifest.sha256[:16]))
+
+
+def text_preview(store: ObjectStore, manifest: Manifest) -> dict[str, Any]:
+    """Return the first documents of a batch as a table."""
+    columns = ["sample_id", "dataset", "language", "characters", "text"]
+    rows = _first_rows(store, manifest, columns, _PREVIEW_ROWS)
+    records = [dg.TableRecord({**row, "text": row["text"][:_PREVIEW_CHARACTERS]}) for row in rows]
+    return {"first documents": dg.MetadataValue.table(records)} if records else {}
+
+
+def image_pictures(store: ObjectStore, manifest: Manifest) -> dict[str, Any]:
+    """Return a contact sheet of a batch's first images."""
+    images: list[Any] = []
+    for rows in read_table(store, manifest, "samples", columns=["image"], batch_rows=_PICTURES):
+        images.extend(np.asarray(rows.column("image").to_numpy_ndarray())[: _PICTURES - len(images)])
+        if len(images) >= _PICTURES:
+            break
+    return {"contact sheet": _picture("contact sheet", contact_sheet(images))} if images else {}
+
+
+def audio_pictures(store: ObjectStore, manifest: Manifest) -> dict[str, Any]:
+    """Return the spectrograms of a batch's first recordings."""
+    rows = _first_rows(store, manifest, ["sample_id", "log_mel", "mel_bins", "frames"], _SPECTROGRAMS)
+    pictures = [
+        f"`{row['sample_id']}`\n\n{_markdown(row['sample_id'], spectrogram_picture(_log_mel(row)))}" for row in rows
+    ]
+    return {"spectrograms": dg.MetadataValue.md("\n\n".join(pictures))} if pictures else {}
+
+
+def _log_mel(row: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.asarray(row["log_mel"], dtype=np.float32).reshape(row["mel_bins"], row["frames"])
+
+
+def _first_rows(store: ObjectStore, manifest: Manifest, columns: list[str], count: int) -> list[dict[str, Any]]:
+    def rows() -> Iterable[dict[str, Any]]:
+        for chunk in read_table(store, manifest, "samples", columns=columns, batch_rows=count):
+            yield from chunk.to_pylist()
+
+    return list(islice(rows(), count))
+
+
+def _rejections(manifest: Manifest) -> dg.TableMetadataValue:
+    records = [
+        dg.TableRecord(
+            {
+                "dataset": entry.dataset or "-",
+                "modality": entry.modality,
+                "outcome": entry.outcome,
+                "reason": entry.reason,
+                "samples": entry.count,
+                "meaning": reason.meaning if (reason := find_reason(entry.reason)) else "",
+            }
+        )
+        for entry in manifest.outcomes
+    ]
+    return dg.MetadataValue.table(records)
+
+
+def _picture(title: str, png: bytes) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(_markdown(title, png))
+
+
+def _markdown(title: str, png: bytes) -> str:
+    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"

@@ -1,0 +1,91 @@
+"""Sensors: one for each role of topics. A tick asks Kafka for the ends of the topics, never for a message."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+from dagster import DagsterRunStatus
+
+from ummp_assets.defs.deployment import Deployment
+from ummp_assets.defs.jobs import JOBS
+from ummp_assets.defs.partitions import BATCHES
+from ummp_assets.messages.planning import Tick, plan_tick
+from ummp_assets.messages.ranges import Batch
+from ummp_assets.messages.topics import Role, topic_names
+from ummp_assets.settings import Settings
+
+__all__ = ["TOPIC_TAG", "make_sensors"]
+
+TOPIC_TAG = "ummp/topic"
+_WAITING = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+]
+
+
+def make_sensors(*, running: bool) -> list[dg.SensorDefinition]:
+    """Return the sensor of each role.
+
+    Parameters
+    ----------
+    running:
+        Whether they tick as soon as the code is loaded; else a person switches them on.
+    """
+    status = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
+    return [_make_sensor(role, status) for role in JOBS]
+
+
+def _make_sensor(role: Role, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    # The daemon's loop takes 5 s whatever is asked for; 1 s lets each round of it evaluate the sensor.
+    @dg.sensor(
+        name=f"{role.value}_sensor",
+        job=JOBS[role],
+        minimum_interval_seconds=1,
+        default_status=status,
+        description=f"Plans batches of {role.value.replace('_', ' ')} from the topics' offsets and starts their runs.",
+    )
+    def sense(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.SensorResult:
+        tick = plan_tick(
+            deployment.store,
+            deployment.settings,
+            role,
+            cursor=context.cursor,
+            now=datetime.now(UTC),
+            queued=_queued(context.instance, deployment.settings, role),
+        )
+        if not tick.batches:
+            return dg.SensorResult(skip_reason=_idle(tick), cursor=tick.cursor)
+        return dg.SensorResult(
+            run_requests=[_run_request(deployment.settings, batch) for batch in tick.batches],
+            dynamic_partitions_requests=[BATCHES[role].build_add_request([batch.key for batch in tick.batches])],
+            cursor=tick.cursor,
+        )
+
+    return sense
+
+
+def _run_request(settings: Settings, batch: Batch) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=batch.key,
+        partition_key=batch.key,
+        tags={
+            TOPIC_TAG: batch.topic,
+            "ummp/messages": str(batch.messages),
+            "dagster/priority": str(topic_names(settings).priority(batch.topic)),
+        },
+    )
+
+
+def _queued(instance: dg.DagsterInstance, settings: Settings, role: Role) -> dict[str, int]:
+    return {
+        topic: instance.get_runs_count(dg.RunsFilter(tags={TOPIC_TAG: topic}, statuses=_WAITING))
+        for topic in topic_names(settings).of_role(role)
+    }
+
+
+def _idle(tick: Tick) -> str:
+    waiting = {topic: count for topic, count in tick.waiting.items() if count}
+    if not waiting:
+        return "no new messages"
+    return ", ".join(f"{count:,} messages wait in {topic}" for topic, count in waiting.items())
