@@ -131,6 +131,7 @@ _ABBREVIATIONS = frozenset(
         "\\t",
     ]
 )
+_WRAPPED = re.compile('([(\\[{<"“‘*_#&`]*)([^\\W\\d_]*[a-zß-öø-ÿ]{2})([,:;!?)\\]}>"”*_`]*(?:\\.[)\\]}>"”*_`]*)?)')
 _APOSTROPHES = frozenset("'’")
 _BEFORE_STOP = _MARKS | frozenset("%²-+")
 
@@ -139,9 +140,9 @@ def split_english_chunk(chunk: str) -> list[str]:
     """Return the words of a chunk that holds no space; joined they are the chunk."""
     if chunk.isalpha():
         return _split_contraction(chunk)
-    # Half of the other chunks are a word with a full stop or a comma.
-    if chunk[-1] in ".," and chunk[:-1].isalpha() and chunk[-2].islower() and not _is_special(chunk):
-        return [*_split_contraction(chunk[:-1]), chunk[-1]]
+    # Three quarters of the other chunks are one word between marks, which part one by one.
+    if (wrapped := _WRAPPED.fullmatch(chunk)) and f"{wrapped[2]}." not in _ABBREVIATIONS:
+        return [*wrapped[1], *_split_contraction(wrapped[2]), *wrapped[3]]
     start, end = 0, len(chunk)
     heads: list[str] = []
     tails: list[str] = []

@@ -66,13 +66,13 @@ def _judge_lines(text: str, settings: GopherQualitySettings) -> Refusal | None:
         (
             Reason.GOPHER_TOO_MANY_BULLET_LINES,
             "begin with a bullet",
-            sum(line.lstrip().startswith(("•", "-")) for line in lines),
+            sum(line.lstrip().startswith(("•", "-")) for line in lines) if "-" in text or "•" in text else 0,
             settings.max_bullet_lines,
         ),
         (
             Reason.GOPHER_TOO_MANY_ELLIPSIS_LINES,
             "end with an ellipsis",
-            sum(line.rstrip().endswith(("...", "…")) for line in lines),
+            sum(line.rstrip().endswith(("...", "…")) for line in lines) if "..." in text or "…" in text else 0,
             settings.max_ellipsis_lines,
         ),
     ):

@@ -70,14 +70,14 @@ def _judge_parts(text: str, settings: GopherRepetitionSettings) -> Refusal | Non
     for what, parts, max_parts, max_characters, reasons in (
         (
             "paragraphs",
-            _PARAGRAPH_BREAK.split(text.strip()),
+            _split(text.strip(), "\n\n", _PARAGRAPH_BREAK),
             settings.duplicate_paragraphs,
             settings.duplicate_paragraph_characters,
             (Reason.GOPHER_DUPLICATE_PARAGRAPHS, Reason.GOPHER_DUPLICATE_PARAGRAPH_CHARACTERS),
         ),
         (
             "lines",
-            _LINE_BREAK.split(text),
+            _split(text, "\n", _LINE_BREAK),
             settings.duplicate_lines,
             settings.duplicate_line_characters,
             (Reason.GOPHER_DUPLICATE_LINES, Reason.GOPHER_DUPLICATE_LINE_CHARACTERS),
@@ -92,10 +92,16 @@ def _judge_parts(text: str, settings: GopherRepetitionSettings) -> Refusal | Non
     return None
 
 
+def _split(text: str, separator: str, breaks: re.Pattern[str]) -> list[str]:
+    # str.split takes a tenth of the pattern's time and gives the same where no longer break occurs.
+    return breaks.split(text) if f"{separator}\n" in text else text.split(separator)
+
+
 def _judge_n_grams(text: str, words: Words, settings: GopherRepetitionSettings) -> Refusal | None:
+    ends = np.concatenate(([0], np.cumsum(words.lengths)))
     for n, hashes in _n_gram_hashes(words, max((*settings.top_n_grams, *settings.duplicate_n_grams), default=0)):
         if (allowed := settings.top_n_grams.get(n)) is not None:
-            characters = _top_characters(hashes, words.lengths, n, allowed * len(text))
+            characters = _top_characters(hashes, ends[n:] - ends[:-n] + (n - 1), allowed * len(text))
             if (share := characters / len(text)) > allowed:
                 detail = f"the most frequent {n}-gram is {share:.1%} of the text, more than {allowed:.1%}"
                 return Refusal(_TOP_REASONS[n], detail, share)
@@ -103,7 +109,7 @@ def _judge_n_grams(text: str, words: Words, settings: GopherRepetitionSettings) 
             # An n-gram that occurs once only is part of no longer one that occurs twice.
             if _are_distinct(hashes):
                 return None
-            characters = _duplicate_characters(hashes, words.lengths, n)
+            characters = _duplicate_characters(hashes, ends[n:] - ends[:-n], n)
             if (share := characters / len(text)) > allowed:
                 detail = f"{share:.1%} of the text stands in {n}-grams that occurred before, more than {allowed:.1%}"
                 return Refusal(_DUPLICATE_REASONS[n], detail, share)
@@ -128,24 +134,23 @@ def _are_distinct(hashes: _Hashes) -> bool:
     return not bool((ordered[1:] == ordered[:-1]).any())
 
 
-def _top_characters(hashes: _Hashes, lengths: npt.NDArray[np.int64], n: int, enough: float) -> int:
+def _top_characters(hashes: _Hashes, spans: npt.NDArray[np.int64], enough: float) -> int:
     """Return the characters of the most frequent n-gram, joined by spaces, times its occurrences; of several the
     first in the text counts. Exact above `enough`, else any number up to it."""
     ordered = np.sort(hashes)
-    ends = np.flatnonzero(ordered[1:] != ordered[:-1])
-    counts = np.diff(np.concatenate(([-1], ends, [len(ordered) - 1])))
+    lasts = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
+    counts = np.diff(lasts, prepend=-1)
     most = int(counts.max())
-    spans = _span_lengths(lengths, n) + (n - 1)
     if most * int(spans.max()) <= enough:
         return 0
     if most == 1:
         return int(spans[0])
-    frequent = ordered[np.concatenate((ends, [len(ordered) - 1]))][counts == most]
-    first = int(np.flatnonzero(np.isin(hashes, frequent))[0])
-    return most * int(spans[first])
+    frequent = ordered[lasts[counts == most]]
+    places = hashes == frequent[0] if len(frequent) == 1 else np.isin(hashes, frequent)
+    return most * int(spans[int(places.argmax())])
 
 
-def _duplicate_characters(hashes: _Hashes, lengths: npt.NDArray[np.int64], n: int) -> int:
+def _duplicate_characters(hashes: _Hashes, spans: npt.NDArray[np.int64], n: int) -> int:
     """Return the characters in n-grams that occurred before, where a repeated n-gram is stepped over whole.
 
     Only places whose n-gram occurs twice can matter: they alone are walked.
@@ -158,8 +163,7 @@ def _duplicate_characters(hashes: _Hashes, lengths: npt.NDArray[np.int64], n: in
     places = np.sort(order[repeats])
     seen: set[int] = set()
     characters = free = 0
-    spans = _span_lengths(lengths, n)[places]
-    for place, value, span in zip(places.tolist(), hashes[places].tolist(), spans.tolist(), strict=True):
+    for place, value, span in zip(places.tolist(), hashes[places].tolist(), spans[places].tolist(), strict=True):
         if place < free:
             continue
         if value in seen:
@@ -168,10 +172,3 @@ def _duplicate_characters(hashes: _Hashes, lengths: npt.NDArray[np.int64], n: in
         else:
             seen.add(value)
     return characters
-
-
-def _span_lengths(lengths: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
-    """Return the characters of the n words from each place on, without what stands between them."""
-    ends = np.concatenate(([0], np.cumsum(lengths)))
-    spans: npt.NDArray[np.int64] = ends[n:] - ends[:-n]
-    return spans

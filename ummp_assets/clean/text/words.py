@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,8 @@ from ummp_assets.clean.text.scripts import (
 )
 
 __all__ = ["WordTable", "Words", "split_words", "word_table"]
+
+_Value = TypeVar("_Value")
 
 _MAX_CHUNKS = 200_000
 
@@ -100,33 +103,31 @@ class WordTable:
         return Words(numbers, lengths, np.frombuffer(self._flags, np.uint8)[numbers], stop_words)
 
     def _forget(self) -> None:
-        self._numbers: dict[str, int] = {}
         self._lengths, self._flags = array("q"), array("B")
-        self._chunks = _Chunks(self._number_chunk)
+        numbers = _Memory(self._number)
+        split = self._split
+        self._chunks: _Memory[tuple[int, ...]] = _Memory(
+            lambda chunk: tuple(map(numbers.__getitem__, split(chunk))),
+        )
         for word in self._stop_words or ():
-            self._number(word)
-
-    def _number_chunk(self, chunk: str) -> tuple[int, ...]:
-        return tuple(map(self._number, self._split(chunk)))
+            numbers[word] = self._number(word)
 
     def _number(self, word: str) -> int:
-        number = self._numbers.setdefault(word, len(self._numbers))
-        if number == len(self._lengths):
-            self._lengths.append(len(word))
-            self._flags.append(_flags(word))
-        return number
+        self._lengths.append(len(word))
+        self._flags.append(_flags(word))
+        return len(self._flags) - 1
 
 
-class _Chunks(dict[str, tuple[int, ...]]):
-    """Numbers of the words in a chunk, made when first asked for."""
+class _Memory(dict[str, _Value]):
+    """What was computed for each text, computed when first asked for."""
 
-    def __init__(self, number_chunk: Callable[[str], tuple[int, ...]]) -> None:
+    def __init__(self, compute: Callable[[str], _Value]) -> None:
         super().__init__()
-        self._number_chunk = number_chunk
+        self._compute = compute
 
-    def __missing__(self, chunk: str) -> tuple[int, ...]:
-        numbers = self[chunk] = self._number_chunk(chunk)
-        return numbers
+    def __missing__(self, text: str) -> _Value:
+        value = self[text] = self._compute(text)
+        return value
 
 
 def _flags(word: str) -> int:
