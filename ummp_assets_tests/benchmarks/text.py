@@ -1,0 +1,145 @@
+"""Judging English documents by Gopher repetition, Gopher quality and C4: documents per CPU second against datatrove
+0.10, and the share of documents on which all three verdicts are the same.
+
+    python -m ummp_assets_tests.benchmarks.text [--quick] [--json]
+
+Every filter judges every document, whatever the others said. Each round takes other documents, and our table of words
+starts empty in each: what a long run remembers from earlier documents only makes it faster (`warm` in the rows).
+"""
+
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ummp_assets.clean.refusals import Refusal
+from ummp_assets.clean.text.quality import judge_quality
+from ummp_assets.clean.text.repetition import judge_repetition
+from ummp_assets.clean.text.web_lines import keep_c4_lines
+from ummp_assets.clean.text.words import WordTable, word_table
+from ummp_assets.text_settings import C4Settings, GopherQualitySettings, GopherRepetitionSettings
+from ummp_assets_tests.benchmarks.english import english_documents
+from ummp_assets_tests.benchmarks.harness import Report, main, notice, peer_python, ratio, take_turns
+
+_PEER = ["datatrove[processing]==0.10.*", "spacy>=3.8,<4"]
+_FILTERS = ("gopher_repetition", "gopher_quality", "c4")
+
+_PEER_PROGRAM = """
+import json, sys, time
+from datatrove.data import Document
+from datatrove.pipeline.filters import C4QualityFilter, GopherQualityFilter, GopherRepetitionFilter
+filters = [GopherRepetitionFilter(), GopherQualityFilter(), C4QualityFilter()]
+for judge in filters:
+    judge.filter(Document(text="What loads at first use is loaded by this sentence.", id="0"))
+texts = json.load(open(sys.argv[1]))
+began = time.process_time()
+verdicts = []
+for text in texts:
+    document = Document(text=text, id="0")
+    results = [judge.filter(document) for judge in filters]
+    verdicts.append([None if result is True else result[1] for result in results])
+json.dump({"seconds": time.process_time() - began, "verdicts": verdicts}, open(sys.argv[2], "w"))
+"""
+
+Verdicts = list[list[str | None]]
+
+
+def judge_here(table: WordTable, texts: Sequence[str]) -> tuple[float, Verdicts]:
+    """Return the CPU seconds and, for each text and filter, the reason to reject it or None."""
+    repetition = GopherRepetitionSettings(min_words=0)
+    quality, c4 = GopherQualitySettings(), C4Settings()
+    began = time.process_time()
+    verdicts: Verdicts = []
+    for text in texts:
+        words = table.words(text)
+        results = (
+            judge_repetition(text, words, repetition),
+            judge_quality(text, words, "en", quality),
+            keep_c4_lines(text, "en", c4),
+        )
+        verdicts.append([result.reason.value if isinstance(result, Refusal) else None for result in results])
+    return time.process_time() - began, verdicts
+
+
+def judge_by_peer(python: Path, texts: Sequence[str]) -> tuple[float, Verdicts]:
+    """Return the same from datatrove, in a process of its own."""
+    with TemporaryDirectory() as folder:
+        given, answered = Path(folder, "texts.json"), Path(folder, "verdicts.json")
+        given.write_text(json.dumps(texts), encoding="utf-8")
+        subprocess.run([python, "-c", _PEER_PROGRAM, given, answered], check=True, capture_output=True)
+        answer: dict[str, Any] = json.loads(answered.read_text(encoding="utf-8"))
+    return answer["seconds"], answer["verdicts"]
+
+
+def measure(quick: bool) -> Report:
+    rounds = 3 if quick else 5
+    documents = english_documents(rounds * 600)
+    shares = [documents[number::rounds] for number in range(rounds)]
+    python = peer_python("datatrove", _PEER)
+    verdicts: dict[str, list[Verdicts]] = {"ours": [], "datatrove": []}
+
+    def contender(name: str, judge: Callable[[Sequence[str]], tuple[float, Verdicts]]) -> Callable[[], float]:
+        def run() -> float:
+            texts = shares[len(verdicts[name])]
+            seconds, found = judge(texts)
+            verdicts[name].append(found)
+            return len(texts) / seconds
+
+        return run
+
+    fresh = word_table.__wrapped__
+    contenders = {"ours": contender("ours", lambda texts: judge_here(fresh("en"), texts))}
+    if python is not None:
+        contenders["datatrove"] = contender("datatrove", lambda texts: judge_by_peer(python, texts))
+    figures = take_turns(contenders, rounds)
+    rows: list[dict[str, Any]] = [
+        {"contender": name, "documents_per_cpu_second": statistics.median(values)} for name, values in figures.items()
+    ]
+    rows.append({"contender": "ours, warm", "documents_per_cpu_second": _warm_rate(documents)})
+    rows.append({"documents": len(documents), "mean_characters": statistics.mean(map(len, documents))})
+    report = Report(rows=rows)
+    if python is not None:
+        report.ratios["vs_datatrove"] = ratio(figures["ours"], figures["datatrove"])
+        report.ratios["same_verdict"] = _compare(documents, rounds, verdicts, rows)
+    return report
+
+
+def _warm_rate(documents: Sequence[str]) -> float:
+    table = word_table("en")
+    judge_here(table, documents)
+    seconds, _ = judge_here(table, documents)
+    return len(documents) / seconds
+
+
+def _compare(
+    documents: Sequence[str], rounds: int, verdicts: dict[str, list[Verdicts]], rows: list[dict[str, Any]]
+) -> float:
+    """Add a row for each filter and each difference; return the share of documents without one."""
+    pairs = [
+        (documents[number::rounds][place], ours, theirs)
+        for number in range(rounds)
+        for place, (ours, theirs) in enumerate(
+            zip(verdicts["ours"][number], verdicts["datatrove"][number], strict=True)
+        )
+    ]
+    for place, name in enumerate(_FILTERS):
+        same = sum((ours[place] is None) == (theirs[place] is None) for _, ours, theirs in pairs)
+        rejected = sum(theirs[place] is not None for _, _, theirs in pairs)
+        rows.append({"filter": name, "same_verdict": same / len(pairs), "rejected_by_datatrove": rejected / len(pairs)})
+    differing = [
+        (text, name, ours[place], theirs[place])
+        for text, ours, theirs in pairs
+        for place, name in enumerate(_FILTERS)
+        if (ours[place] is None) != (theirs[place] is None)
+    ]
+    for text, name, ours, theirs in differing:
+        notice(f"{name}: ours {ours}, datatrove {theirs}: {text[:100]!r}")
+    return 1 - len({text for text, *_ in differing}) / len(pairs)
+
+
+if __name__ == "__main__":
+    main(__name__, measure, __doc__)
