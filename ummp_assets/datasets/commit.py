@@ -1,10 +1,16 @@
 """Stage `dataset_commits`: a batch's shards become the next version of each dataset in it."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 
+from ummp_assets.datasets.adjust import adjust_dataset, takedown_outcomes
 from ummp_assets.datasets.batch_content import batch_changes
 from ummp_assets.datasets.changes import Change, make_version
 from ummp_assets.datasets.history import put_next_version
+from ummp_assets.datasets.revisions import Reviser
+from ummp_assets.datasets.rewriting import revise_shards
+from ummp_assets.datasets.sample_records import record_batch_samples
 from ummp_assets.datasets.versions import DatasetVersion, read_version
 from ummp_assets.settings import Settings
 from ummp_assets.storage.dataset_index import DatasetIndex
@@ -47,27 +53,41 @@ def commit_batch(store: ObjectStore, index: Index, settings: Settings, batch: st
     CommitConflict
         Other committers were always first.
     """
-    known = DatasetIndex(index)
-    versions = [
-        _commit(store, known, settings, dataset, change) for dataset, change in batch_changes(store, batch).items()
-    ]
+    changes = batch_changes(store, batch)
+    # Before the versions: whoever labels or takes down a sample finds its batch, and through it its shard.
+    record_batch_samples(store, index, batch)
+    versions = [_commit(store, index, settings, dataset, change) for dataset, change in changes.items()]
     _write_stage(store, batch, versions)
     return versions
 
 
-def _commit(
-    store: ObjectStore, known: DatasetIndex, settings: Settings, dataset: str, change: Change
-) -> DatasetVersion:
+def _commit(store: ObjectStore, index: Index, settings: Settings, dataset: str, change: Change) -> DatasetVersion:
+    known = DatasetIndex(index)
     (batch,) = change.batches
 
     def propose(parent: DatasetVersion | None) -> DatasetVersion | None:
         # Asked for each parent anew: another process may have committed the same batch meanwhile.
         if parent is not None and known.version_of(dataset, batch) is not None:
             return None
-        return make_version(store, dataset, parent, change, settings.datasets.full_shard_bytes)
+        revised = _revise(store, index, settings, dataset, change)
+        return make_version(store, dataset, parent, revised, settings.datasets.full_shard_bytes)
 
     version = put_next_version(store, known, dataset, propose)
+    # Orders that came after `propose` looked, but were carried out before the version stood, saw no row of it.
+    adjust_dataset(store, index, settings, dataset, touched=change.batches)
     return version or read_version(store, dataset, known.version_of(dataset, batch))
+
+
+def _revise(store: ObjectStore, index: Index, settings: Settings, dataset: str, change: Change) -> Change:
+    """Return the change with early labels applied and without what was taken down."""
+    reviser = Reviser(index, dataset, settings.datasets)
+    rewritten = revise_shards(store, settings, dataset, [shard for shard, _ in change.added], reviser)
+    replaced = {item.old.path: item.new for item in rewritten}
+    return replace(
+        change,
+        added=[(new, sources) for shard, sources in change.added for new in replaced.get(shard.path, [shard])],
+        outcomes=[*change.outcomes, *takedown_outcomes(dataset, rewritten)],
+    )
 
 
 def _write_stage(store: ObjectStore, batch: str, versions: list[DatasetVersion]) -> None:

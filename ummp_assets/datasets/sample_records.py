@@ -1,0 +1,41 @@
+"""What the index learns of a batch's samples: where each came from and what became of it."""
+
+from collections.abc import Iterator
+
+from ummp_assets.datasets.batch_content import batch_manifests
+from ummp_assets.datasets.shard_files import read_shard
+from ummp_assets.reasons import Outcome
+from ummp_assets.storage.index import Index, SampleEntry
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import Manifest, read_table
+
+__all__ = ["record_batch_samples"]
+
+_STORED_COLUMNS = ("sample_id", "dataset", "modality", "uri", "sha256")
+_REJECTED_COLUMNS = ("sample_id", "dataset", "modality", "uri", "outcome", "reason")
+
+
+def record_batch_samples(store: ObjectStore, index: Index, batch: str) -> None:
+    """Put every sample of a batch into the index, stored or rejected; a repeated call changes nothing."""
+    manifests = batch_manifests(store, batch)
+    index.record_samples(_stored(store, batch, manifests[-1]))
+    index.record_samples(_rejected(store, batch, manifests))
+
+
+def _stored(store: ObjectStore, batch: str, shards: Manifest) -> Iterator[SampleEntry]:
+    for entries in shards.tables.values():
+        for entry in entries:
+            for rows in read_shard(store, entry.path, entry.footer_sha256, columns=_STORED_COLUMNS):
+                for row in rows.to_pylist():
+                    yield SampleEntry(**row, batch=batch, outcome=Outcome.STORED.value, reason=None)
+
+
+def _rejected(store: ObjectStore, batch: str, manifests: list[Manifest]) -> Iterator[SampleEntry]:
+    hashes: dict[str, str] = {}
+    for manifest in manifests:
+        if manifest.stage == "downloads":
+            for rows in read_table(store, manifest, "samples", columns=["sample_id", "sha256"]):
+                hashes.update(zip(*(rows.column(name).to_pylist() for name in ("sample_id", "sha256")), strict=True))
+        for rows in read_table(store, manifest, "outcomes", columns=_REJECTED_COLUMNS):
+            for row in rows.to_pylist():
+                yield SampleEntry(**row, batch=batch, sha256=hashes.get(row["sample_id"]))
