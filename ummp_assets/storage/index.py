@@ -135,6 +135,7 @@ class SqlIndex:
                 f"the index at {self._address} cannot be made: {error}. Check UMMP_INDEX."
             ) from error
         self._insert = sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
+        self._made: set[sa.MetaData] = set()
         self.make_tables(_METADATA)
 
     def claim(self, dataset: str, kind: str, claims: Sequence[tuple[str, str]]) -> list[str]:
@@ -194,6 +195,8 @@ class SqlIndex:
         self._engine.dispose()
 
     def make_tables(self, metadata: sa.MetaData) -> None:
+        if metadata in self._made:
+            return
         with self.transaction() as connection:
             if self._engine.dialect.name == "postgresql":
                 # Its "if not exists" is no protection against another process that makes the same table right now.
@@ -202,6 +205,7 @@ class SqlIndex:
                 connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
                 for index in table.indexes:
                     connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+        self._made.add(metadata)
 
     @contextmanager
     def transaction(self, *, reading: bool = False) -> Iterator[sa.Connection]:
