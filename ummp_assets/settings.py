@@ -29,6 +29,7 @@ __all__ = [
     "IntakeSettings",
     "Settings",
     "TextSettings",
+    "TrainingSettings",
     "UnpackSettings",
     "load_settings",
 ]
@@ -206,7 +207,7 @@ class ImageSettings(BaseModel):
         255, description="Grey value behind transparent pixels and beside padded images."
     )
     max_bytes: Annotated[int, Field(ge=1)] = Field(
-        67_108_864, description="Larger files are filtered before they are read."
+        33_554_432, description="Larger files are filtered before they are read."
     )
     max_pixels: Annotated[int, Field(ge=1, le=500_000_000)] = Field(
         50_000_000, description="Images with more pixels are filtered before they are decoded."
@@ -214,6 +215,9 @@ class ImageSettings(BaseModel):
     min_side_pixels: Annotated[int, Field(ge=1)] = Field(16, description="Images with a shorter side are filtered.")
     max_aspect_ratio: Annotated[float, Field(ge=1)] = Field(
         4.0, description="Images whose longer side is more times the shorter one are filtered."
+    )
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=4)] | None = Field(
+        4, description="Images whose 64-bit perceptual hashes differ in at most so many bits are near duplicates."
     )
 
 
@@ -258,6 +262,12 @@ class DatasetSettings(BaseModel):
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.05, description="Share of the contents in the split `test`."
     )
+    label_policy: Literal["latest", "majority"] = Field(
+        "latest", description="Which label of several holds: the newest, or the one most annotators gave last."
+    )
+    purge_delay_hours: Annotated[float, Field(ge=0, le=8_760)] = Field(
+        24.0, description="Shards of versions that a takedown withdrew are purged after this time."
+    )
 
     @model_validator(mode="after")
     def _leave_room_for_training(self) -> Self:
@@ -269,6 +279,29 @@ class DatasetSettings(BaseModel):
     def full_shard_bytes(self) -> int:
         """Smaller shards are merged when there are enough of them; larger ones stay as they are."""
         return self.target_shard_bytes // 2
+
+
+class TrainingSettings(BaseModel):
+    """What training processes send, and how their parameters are averaged."""
+
+    model_config = _FROZEN
+
+    max_queued_logs: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        10_000, description="Log messages that wait in a training process for its broker; what comes then is dropped."
+    )
+    flush_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
+        10.0, description="How long a training process waits at its end for the broker to take its last log messages."
+    )
+    parameter_codec: Literal["zstd", "none"] = Field("zstd", description="How published parameters are compressed.")
+    chunk_bytes: Annotated[int, Field(ge=1_000, le=15_000_000)] = Field(
+        900_000, description="Parameters are sent in pieces of this size; Kafka's own default limit is 1,048,588."
+    )
+    max_parameters_bytes: Annotated[int, Field(ge=1_000)] = Field(
+        17_179_869_184, description="Parameters that unpack to more are rejected."
+    )
+    round_timeout_seconds: Annotated[float, Field(gt=0, le=2_592_000)] = Field(
+        600.0, description="A round that misses workers is averaged without them once a message is this much newer."
+    )
 
 
 class Settings(BaseSettings):
@@ -304,6 +337,7 @@ class Settings(BaseSettings):
     fetch: FetchSettings = FetchSettings()
     clean: CleanSettings = CleanSettings()
     datasets: DatasetSettings = DatasetSettings()
+    training: TrainingSettings = TrainingSettings()
 
     @property
     def home_path(self) -> Path:
@@ -365,6 +399,5 @@ def load_settings(**overrides: Any) -> Settings:
 def _name_variable(error: SettingsError) -> str:
     # pydantic-settings names the outermost field only; the JSON error keeps the value.
     value = getattr(error.__cause__, "doc", None)
-    return ", ".join(name for name in os.environ if name.startswith("UMMP_") and os.environ[name] == value) or str(
-        error
-    )
+    names = [name for name in os.environ if name.startswith("UMMP_") and os.environ[name] == value]
+    return ", ".join(names) or str(error)
