@@ -17,7 +17,7 @@ _FAILED, _WRONG_USE = 1, 2
 # Name -> module, attribute and the line that `ummp --help` shows.
 _COMMANDS = {
     "up": ("up", "up_command", "Run everything on this machine: broker, web UI, sensors."),
-    "demo": ("demo", "demo_command", "Run the whole way on real sample content and show what came out."),
+    "demo": ("demo.command", "demo_command", "Run the whole way on real sample content and show what came out."),
     "submit": ("submit", "submit_command", "Request URIs: arguments, a file or stdin."),
     "status": ("status", "status_command", "Show lag, batches, outcomes and failures."),
     "datasets": ("datasets", "datasets_group", "List, show and verify datasets."),

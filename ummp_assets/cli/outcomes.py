@@ -13,10 +13,11 @@ from ummp_assets.records import Modality
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, read_manifest
 
-__all__ = ["BatchOutcomes", "ModalityOutcomes", "latest_batches", "read_outcomes", "sum_outcomes"]
+__all__ = ["STAGES", "BatchOutcomes", "ModalityOutcomes", "latest_batches", "read_outcomes", "sum_outcomes"]
 
 _CLEAN_STAGES = {Modality.TEXT: "clean_text", Modality.IMAGE: "clean_images", Modality.AUDIO: "clean_audio"}
-_STAGES = ("requests", "downloads", *_CLEAN_STAGES.values(), "training_shards", "dataset_commits")
+STAGES = ("requests", "downloads", *_CLEAN_STAGES.values(), "training_shards", "dataset_commits")
+"""The stages of a request batch whose manifests tell what became of its messages; the last one ends its way."""
 
 
 @dataclass
@@ -40,8 +41,8 @@ class BatchOutcomes:
 
     Parameters
     ----------
-    stage:
-        The last stage that committed it, or None.
+    stages_done:
+        The stages that have committed it, in their order.
     messages:
         Messages in its range, without the gaps that Kafka leaves there.
     reasons:
@@ -49,7 +50,7 @@ class BatchOutcomes:
     """
 
     key: str
-    stage: str | None
+    stages_done: tuple[str, ...]
     messages: int
     unreadable: int = 0
     expired: int = 0
@@ -59,7 +60,7 @@ class BatchOutcomes:
     @property
     def committed(self) -> bool:
         """Whether the batch went the whole way."""
-        return self.stage == _STAGES[-1]
+        return STAGES[-1] in self.stages_done
 
 
 def latest_batches(store: ObjectStore, topic: str, limit: int) -> Iterator[Batch]:
@@ -76,7 +77,7 @@ def read_outcomes(store: ObjectStore, batch: Batch) -> BatchOutcomes:
     """Return what became of a batch's messages, as far as its stages have committed."""
     manifests = {manifest.stage: manifest for manifest in _manifests(store, batch.key)}
     if "requests" not in manifests:
-        return BatchOutcomes(batch.key, None, batch.messages)
+        return BatchOutcomes(batch.key, (), batch.messages)
     intake = manifests["requests"].numbers
     modalities = {modality.value: ModalityOutcomes() for modality in Modality}
     reasons: Counter[str] = Counter()
@@ -93,7 +94,7 @@ def read_outcomes(store: ObjectStore, batch: Batch) -> BatchOutcomes:
             modalities[modality.value].stored = int(manifests["training_shards"].numbers[f"{modality}_rows"])
     return BatchOutcomes(
         key=batch.key,
-        stage=next(stage for stage in reversed(_STAGES) if stage in manifests),
+        stages_done=tuple(manifests),
         messages=int(intake["messages"] - intake["gaps"]),
         unreadable=int(intake["unreadable"]),
         expired=int(intake["expired"]),
@@ -115,7 +116,7 @@ def sum_outcomes(batches: Iterable[BatchOutcomes]) -> dict[str, ModalityOutcomes
 
 
 def _manifests(store: ObjectStore, key: str) -> Iterator[Manifest]:
-    for stage in _STAGES:
+    for stage in STAGES:
         try:
             yield read_manifest(store, stage, key)
         except ManifestMissing:

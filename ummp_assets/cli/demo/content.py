@@ -8,6 +8,7 @@ pygame-ce, whole and as excerpts in several formats. The two packages come with 
 import importlib
 import io
 import pydoc
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +23,11 @@ from ummp_assets.errors import InvalidInput
 __all__ = ["Sample", "documents", "photographs", "sounds"]
 
 _MODULES = (
-    "argparse array ast base64 bisect calendar cmath collections configparser contextlib copy csv dataclasses datetime "
-    "decimal difflib dis enum fnmatch fractions functools glob gzip hashlib heapq hmac html inspect io ipaddress "
-    "itertools json logging lzma math mimetypes operator pathlib pickle platform pprint queue random re sched secrets "
-    "shelve shlex shutil socket sqlite3 statistics string struct subprocess tarfile tempfile textwrap threading timeit "
-    "tokenize traceback types typing unicodedata uuid warnings weakref zipfile zlib"
+    "base64 bisect calendar cmath contextlib copy csv difflib fractions functools glob gzip hashlib heapq html "
+    "itertools json lzma math mimetypes operator pprint queue random sched secrets shelve shlex shutil statistics "
+    "string struct textwrap timeit uuid warnings weakref zlib"
 )
+_PYDOC_LOCK = threading.Lock()
 _MIN_README_CHARACTERS = 800
 _MAX_READMES = 80
 _MAX_LICENCES = 60
@@ -107,7 +107,9 @@ def _package_folder(package: str) -> Path:
 
 def _pydoc_page(module: str) -> bytes:
     html = pydoc.HTMLDoc()
-    return html.page(module, html.document(importlib.import_module(module), module)).encode()
+    # pydoc parses source code, which Python 3.11 cannot do in several threads at once.
+    with _PYDOC_LOCK:
+        return html.page(module, html.document(importlib.import_module(module), module)).encode()
 
 
 def _readme(package: metadata.Distribution) -> Iterator[Sample]:

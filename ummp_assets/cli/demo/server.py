@@ -9,29 +9,31 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from ummp_assets.cli.demo.content import Sample
 
-__all__ = ["serve"]
+__all__ = ["SampleServer", "serve"]
 
 
 @contextmanager
-def serve(samples: Iterable[Sample], unsteady: Iterable[str] = ()) -> Iterator[str]:
-    """Serve samples on 127.0.0.1 while the `with` block lasts; yield the root's URL.
+def serve(samples: Iterable[Sample], unsteady: Iterable[str] = ()) -> Iterator["SampleServer"]:
+    """Serve samples on 127.0.0.1 while the `with` block lasts.
 
     Parameters
     ----------
     unsteady:
         Paths that answer 503 with `Retry-After: 1` when they are first asked for.
     """
-    server = _Server({f"/{sample.path}": sample for sample in samples}, {f"/{path}" for path in unsteady})
+    server = SampleServer({f"/{sample.path}": sample for sample in samples}, {f"/{path}" for path in unsteady})
     thread = threading.Thread(target=server.serve_forever, name="sample-content", daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        yield server
     finally:
         server.shutdown()
         server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
+class SampleServer(ThreadingHTTPServer):
+    """Serves samples from any number of threads; an address that it does not know is a 404."""
+
     daemon_threads = True
     request_queue_size = 128
 
@@ -40,10 +42,22 @@ class _Server(ThreadingHTTPServer):
         self.samples, self.unsteady = samples, unsteady
         self.asked: Counter[str] = Counter()
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/"
+
+    @property
+    def served(self) -> int:
+        """Samples that were asked for at least once."""
+        return len(self.samples.keys() & self.asked.keys())
+
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+    server: SampleServer
     protocol_version = "HTTP/1.1"
+    # Head and body in one piece: apart, the second waits 40 ms for the acknowledgement of the first.
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         self.server.asked[self.path] += 1

@@ -1,10 +1,23 @@
 """Settings as environment variables, for the processes of a stack."""
 
+from collections.abc import Mapping
+
 from pydantic_core import to_json
 
 from ummp_assets.settings import Settings
 
-__all__ = ["settings_environment"]
+__all__ = ["settings_environment", "without_settings"]
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the variables that hold settings."""
+    names = tuple(f"UMMP_{name.upper()}" for name in Settings.model_fields)
+    nested = tuple(f"{name}__" for name in names)
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.upper() not in names and not name.upper().startswith(nested)
+    }
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:

@@ -1,23 +1,14 @@
-"""The stack: its processes in the order in which they need one another, and the way back.
-
-Broker, code server, web server, daemon. On the way down the daemon goes first, so that no run begins. The code server
-is killed together with its run workers: a worker that is asked to stop would mark its run as cancelled, one that is
-killed has its run found and retried at the next start.
-"""
+"""The stack: its processes in the order in which they need one another, and the way back."""
 
 import os
-import shutil
-import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from ummp_assets.cli.stack.children import Child, child_environment
-from ummp_assets.cli.stack.dagster_home import dagster_home, prepare_instance, write_dagster_files
-from ummp_assets.cli.stack.environment import settings_environment
+from ummp_assets.cli.stack.broker import EmbeddedBroker
+from ummp_assets.cli.stack.children import Child
+from ummp_assets.cli.stack.dagster_processes import DagsterProcesses
 from ummp_assets.cli.stack.home import StackState, choose_port, claim_home, read_state
 from ummp_assets.cli.stack.web_ui import WebUi
 from ummp_assets.errors import StackFailed
@@ -25,9 +16,8 @@ from ummp_assets.settings import Settings
 
 __all__ = ["Stack", "run_stack"]
 
-_DEFINITIONS = "ummp_assets.definitions"
 _UI_PORT = 3_000
-_START_SECONDS = 90.0
+_UI_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 
@@ -55,7 +45,11 @@ class Stack:
 
 @contextmanager
 def run_stack(
-    settings: Settings, *, ui_port: int | None = None, say: Callable[[str], None] = lambda _: None
+    settings: Settings,
+    *,
+    ui_port: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    on_broker: Callable[[], None] = lambda: None,
 ) -> Iterator[Stack]:
     """Run the stack while the `with` block lasts.
 
@@ -65,6 +59,8 @@ def run_stack(
         Port of the web UI on 127.0.0.1; by default the one of last time, else 3000, else any that is free.
     say:
         Is told what is being done.
+    on_broker:
+        Called when the broker answers and has all topics, while Dagster still starts.
 
     Raises
     ------
@@ -76,95 +72,43 @@ def run_stack(
     home = settings.home_path
     with ExitStack() as cleanup:
         cleanup.enter_context(claim_home(home))
-        state = replace(read_state(home), pid=os.getpid(), ui_port=_choose_ui_port(home, ui_port))
+        port = _choose_ui_port(ui_port, read_state(home))
+        state = replace(read_state(home), pid=os.getpid(), ui_port=port)
         say("starting the broker")
-        state, broker = _start_broker(settings, state, cleanup)
-        state.write(home)
+        broker = None
+        if not settings.kafka_bootstrap_servers:
+            broker = EmbeddedBroker(settings, choose_port(state.broker_port))
+            cleanup.callback(broker.child.stop, _STOP_SECONDS)
+            state = replace(state, broker_port=broker.port)
+        dagster = DagsterProcesses(settings, port, cleanup)
+        if broker:
+            broker.wait()
+        _make_topics(settings)
+        replace(state, bootstrap_servers=settings.bootstrap_servers).write(home)
+        on_broker()
         say("starting Dagster")
-        dagster, recovered = _start_dagster(settings, state, cleanup)
-        stack = Stack(settings, WebUi(state.ui_url or ""), (*broker, *dagster), recovered)
-        say("waiting for the web UI")
+        recovered = dagster.start()
+        children = (*((broker.child,) if broker else ()), *dagster.children)
+        stack = Stack(settings, WebUi(f"http://127.0.0.1:{port}"), children, recovered)
         _wait_until_up(stack)
         yield stack
 
 
-def _choose_ui_port(home: Path, wanted: int | None) -> int:
-    port = choose_port(wanted) if wanted else choose_port(read_state(home).ui_port, _UI_PORT)
+def _choose_ui_port(wanted: int | None, state: StackState) -> int:
+    port = choose_port(wanted) if wanted else choose_port(state.ui_port, _UI_PORT)
     if wanted and port != wanted:
         raise StackFailed(f"port {wanted} is in use; leave out --port to take a free one")
     return port
 
 
-def _start_broker(settings: Settings, state: StackState, cleanup: ExitStack) -> tuple[StackState, tuple[Child, ...]]:
-    """Start the embedded broker unless another one is configured, and create the topics."""
+def _make_topics(settings: Settings) -> None:
     from ummp_assets.messages.topics import ensure_topics
 
-    children: tuple[Child, ...] = ()
-    if not settings.kafka_bootstrap_servers:
-        port = choose_port(state.broker_port)
-        folder = settings.broker_address_path.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        broker = Child(
-            "broker",
-            "ummp_assets.messages.embedded",
-            ("--data", str(folder), "--port", str(port)),
-            log_path=settings.home_path / "logs" / "broker.log",
-            environment=child_environment({}),
-        )
-        cleanup.callback(broker.stop, _STOP_SECONDS)
-        _wait_for_port(broker, port)
-        settings.broker_address_path.write_text(f"127.0.0.1:{port}\n", encoding="utf-8")
-        state = replace(state, broker_port=port)
-        children = (broker,)
     ensure_topics(settings)
-    return replace(state, bootstrap_servers=settings.bootstrap_servers), children
-
-
-def _wait_for_port(child: Child, port: int) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        child.check()
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(_POLL_SECONDS)
-        else:
-            return
-    raise StackFailed(
-        f"{child.name} did not listen on port {port} after {_START_SECONDS:.0f} s. {child.describe_log()}"
-    )
-
-
-def _start_dagster(settings: Settings, state: StackState, cleanup: ExitStack) -> tuple[tuple[Child, ...], int]:
-    """Start code server, web server and daemon; return them and the number of runs recovered."""
-    home = settings.home_path
-    # A Unix socket in a private folder: loopback ports are open to every user of the machine, and a socket's path may
-    # have no more than 104 characters, which rules out the home.
-    sockets = Path(tempfile.mkdtemp(prefix="ummp-"))
-    cleanup.callback(shutil.rmtree, sockets, ignore_errors=True)
-    workspace = str(write_dagster_files(home, sockets / "code"))
-    overrides = {"DAGSTER_HOME": str(dagster_home(home)), "UMMP_SENSORS_RUNNING": "1"}
-    environment = child_environment({**settings_environment(settings), **overrides})
-
-    def start(name: str, module: str, *arguments: str) -> Child:
-        return Child(name, module, arguments, log_path=home / "logs" / f"{name}.log", environment=environment)
-
-    code = ("--module-name", _DEFINITIONS, "--location-name", "ummp_assets")
-    code_server = start("code-server", "dagster", "api", "grpc", "--socket", str(sockets / "code"), *code)
-    cleanup.callback(code_server.kill)
-    # While the code server loads.
-    recovered = prepare_instance(home)
-    web_server = start(
-        "web-server", "dagster_webserver", "--host", "127.0.0.1", "--port", str(state.ui_port), "-w", workspace
-    )
-    cleanup.callback(web_server.stop, _STOP_SECONDS)
-    daemon = start("daemon", "dagster._daemon", "run", "-w", workspace)
-    cleanup.callback(daemon.stop, _STOP_SECONDS)
-    return (code_server, web_server, daemon), recovered
 
 
 def _wait_until_up(stack: Stack) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + _UI_SECONDS
     cause: object = "no answer"
     while time.monotonic() < deadline:
         stack.check()
@@ -179,4 +123,4 @@ def _wait_until_up(stack: Stack) -> None:
                 raise StackFailed(f"Dagster cannot load ummp_assets: {problem}")
         time.sleep(_POLL_SECONDS)
     logs = "\n".join(child.describe_log() for child in stack.children)
-    raise StackFailed(f"the web UI at {stack.ui.url} was not up after {_START_SECONDS:.0f} s ({cause}).\n{logs}")
+    raise StackFailed(f"the web UI at {stack.ui.url} was not up after {_UI_SECONDS:.0f} s ({cause}).\n{logs}")
