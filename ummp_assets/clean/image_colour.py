@@ -2,6 +2,7 @@
 
 import io
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image, ImageCms
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.reasons import Reason
 
-__all__ = ["convert_array", "convert_picture", "eight_bits", "srgb_transform"]
+__all__ = ["convert_picture", "convert_rgb", "convert_samples", "srgb_transform"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -45,23 +46,31 @@ def convert_picture(picture: Image.Image, icc_profile: bytes | None, background:
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = picture.crop((0, top, width, min(top + rows, height)))
-        pixels[top : top + rows] = np.asarray(_convert_strip(strip, icc_profile, background))
+        pixels[top : top + rows] = _convert_strip(strip, icc_profile, background)
     return pixels
 
 
-def convert_array(samples: npt.NDArray[np.uint8], icc_profile: bytes | None, background: int) -> Pixels:
-    """Return grey, RGB or RGBA samples as RGB, as `convert_picture` does; opaque RGB in sRGB is returned as it is."""
-    is_rgb = samples.ndim == 3 and samples.shape[2] == 3
-    if is_rgb and (icc_profile is None or srgb_transform(icc_profile, "RGB") is None):
-        return samples
-    converted = convert_picture(Image.fromarray(samples), icc_profile, background)
-    assert isinstance(converted, np.ndarray)  # noqa: S101 - grey, RGB and RGBA are convertible
+def convert_samples(samples: npt.NDArray[Any], icc_profile: bytes | None, background: int) -> Pixels:
+    """Return what OpenCV decodes (grey, BGR or BGRA, 8 or 16 bits) as RGB, as `convert_picture` does."""
+    height, width = samples.shape[:2]
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = samples[top : top + rows]
+        narrow = _eight_bits(strip) if strip.dtype == np.uint16 else strip
+        if narrow.ndim == 3:
+            narrow = cv2.cvtColor(narrow, cv2.COLOR_BGRA2RGBA if narrow.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+        pixels[top : top + rows] = _convert_strip(Image.fromarray(narrow), icc_profile, background)
+    return pixels
+
+
+def convert_rgb(pixels: Pixels, icc_profile: bytes | None, background: int) -> Pixels:
+    """Return RGB pixels in sRGB; the same array if they are."""
+    if icc_profile is None or srgb_transform(icc_profile, "RGB") is None:
+        return pixels
+    converted = convert_picture(Image.fromarray(pixels), icc_profile, background)
+    assert isinstance(converted, np.ndarray)  # noqa: S101 - RGB is convertible
     return converted
-
-
-def eight_bits(samples: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
-    """Return 16-bit samples rounded to 8 bits: 0 stays 0 and 65,535 becomes 255."""
-    return np.asarray(cv2.convertScaleAbs(samples, alpha=1 / 257), np.uint8)
 
 
 @lru_cache(maxsize=64)
@@ -81,16 +90,21 @@ def srgb_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform 
         return None
 
 
-def _convert_strip(strip: Image.Image, icc_profile: bytes | None, background: int) -> Image.Image:
+def _convert_strip(strip: Image.Image, icc_profile: bytes | None, background: int) -> Pixels:
     if strip.mode in _SIXTEEN_BIT_GREY:
-        strip = Image.fromarray(eight_bits(np.asarray(strip, np.uint16)))
+        strip = Image.fromarray(_eight_bits(np.asarray(strip, np.uint16)))
     if not strip.has_transparency_data:
-        return _to_srgb(_without_palette(strip), icc_profile)
+        return np.asarray(_to_srgb(_without_palette(strip), icc_profile))
     strip = strip.convert("RGBA")
     colours = _to_srgb(strip.convert("RGB"), icc_profile)
     canvas = Image.new("RGB", strip.size, (background, background, background))
     canvas.paste(colours, mask=strip.getchannel("A"))
-    return canvas
+    return np.asarray(canvas)
+
+
+def _eight_bits(samples: npt.NDArray[np.uint16]) -> Pixels:
+    """Return 16-bit samples rounded to 8 bits: 0 stays 0 and 65,535 becomes 255."""
+    return np.asarray(cv2.convertScaleAbs(samples, alpha=1 / 257), np.uint8)
 
 
 def _without_palette(strip: Image.Image) -> Image.Image:

@@ -1,5 +1,6 @@
 """From bytes to upright RGB pixels, within limits that hold before anything is decoded."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import cv2
@@ -7,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from ummp_assets.clean.image_colour import convert_array, convert_picture, eight_bits
+from ummp_assets.clean.image_colour import convert_picture, convert_rgb, convert_samples
 from ummp_assets.clean.image_header import ImageFormat, ImageHeader, read_image_header
+from ummp_assets.clean.memory_gate import MemoryGate
 from ummp_assets.clean.refusals import Refusal, describe_error
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import ImageSettings
@@ -19,6 +21,8 @@ Pixels = npt.NDArray[np.uint8]
 
 # A progressive JPEG has about ten scans, each of which visits every pixel; a thousand of them decode for minutes.
 _MAX_SCANS_TIMES_LIMIT = 16
+# What the hungriest way holds at once: 16-bit RGBA and its RGB.
+_BYTES_PER_PIXEL = 12
 _START_OF_SCAN = b"\xff\xda"
 
 # EXIF 2.32, tag 274: how the stored rows and columns are turned and mirrored, as (transpose, flip rows, flip columns).
@@ -53,11 +57,16 @@ class DecodedImage:
     format: ImageFormat
 
 
-def decode_image(data: bytes, settings: ImageSettings) -> DecodedImage | Refusal:
+def decode_image(data: bytes, settings: ImageSettings, gate: MemoryGate | None = None) -> DecodedImage | Refusal:
     """Decode an image file, checking its header against the limits first.
 
     JPEGs at least four times as large as `side_pixels` are decoded at 1/2, 1/4 or 1/8 of their size, by the inverse
     transform itself, leaving at least two pixels for one that is stored: 4,000 x 3,000 pixels in a quarter of the time.
+
+    Parameters
+    ----------
+    gate:
+        Shared by all threads that decode at the same time.
 
     Returns
     -------
@@ -71,7 +80,8 @@ def decode_image(data: bytes, settings: ImageSettings) -> DecodedImage | Refusal
     if refusal is not None:
         return refusal
     try:
-        pixels = _decode(header, data, settings)
+        with gate.room(_BYTES_PER_PIXEL * header.allocated_pixels) if gate else nullcontext():
+            pixels = _decode(header, data, settings)
     except Exception as error:  # noqa: BLE001 - over damaged files decoders raise whatever they meet
         return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} data cannot be decoded: {describe_error(error)}")
     if isinstance(pixels, Refusal):
@@ -122,19 +132,16 @@ def _decode_jpeg(header: ImageHeader, data: bytes, settings: ImageSettings) -> P
     # simplejpeg against OpenCV, 500 x 400: 0.52 and 0.62 ms; and it raises where libjpeg only warns of damage.
     needed = 2 * settings.side_pixels
     pixels = simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=needed, min_width=needed, min_factor=2)
-    return convert_array(pixels, header.icc_profile, settings.background)
+    return convert_rgb(pixels, header.icc_profile, settings.background)
 
 
 def _decode_by_opencv(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:
+    # Pillow's own copy of the pixels is not needed any more.
+    header.picture.close()
     samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None:
         return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} data cannot be decoded")
-    if samples.ndim == 3:
-        samples = cv2.cvtColor(samples, cv2.COLOR_BGRA2RGBA if samples.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-    narrow = (
-        eight_bits(samples.astype(np.uint16, copy=False)) if header.bits == 16 else samples.astype(np.uint8, copy=False)
-    )
-    return convert_array(narrow, header.icc_profile, settings.background)
+    return convert_samples(samples, header.icc_profile, settings.background)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -5,7 +5,6 @@ import struct
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,15 +14,20 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ummp_assets.clean.cores import available_cores, one_opencv_thread
+from ummp_assets.clean.crash_guard import crash_guard
 from ummp_assets.clean.image_decode import decode_image
 from ummp_assets.clean.image_geometry import fit_square
+from ummp_assets.clean.image_hash import has_look, perceptual_hash
+from ummp_assets.clean.image_near_duplicates import HASH_COLUMN, drop_near_duplicates
+from ummp_assets.clean.memory_gate import MemoryGate
 from ummp_assets.clean.refusals import Refusal
-from ummp_assets.clean.runner import CleanedChunk, CleanStage, run_clean_stage
+from ummp_assets.clean.runner import CleanedChunk, CleanStage, DropRows, run_clean_stage
 from ummp_assets.reasons import Reason
 from ummp_assets.records import Modality, Rejection, image_schema
 from ummp_assets.settings import ImageSettings, Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.perceptual_index import PerceptualIndex
 from ummp_assets.storage.raw import raw_bytes
 from ummp_assets.storage.stages import Manifest
 
@@ -31,10 +35,11 @@ __all__ = ["CODE_VERSION", "RULES", "STAGE", "clean_images"]
 
 STAGE = "clean_images"
 CODE_VERSION = "1"
-RULES = {"decode": "1", "fit": "1", "image_bytes": "1", "image_limits": "1"}
+RULES = {"decode": "1", "fit": "1", "image_bytes": "1", "image_limits": "1", "near_duplicates": "1"}
 
-_CHUNK_PIXEL_BYTES = 16 * 2**20
+_CHUNK_PIXEL_BYTES = 8 * 2**20
 _CHUNK_RAW_BYTES = 16 * 2**20
+_DECODING = MemoryGate(640 * 2**20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class _CleanImage:
     width: int
     height: int
     format: str
+    perceptual_hash: int | None
 
 
 def clean_images(store: ObjectStore, index: Index, settings: Settings, batch: str) -> Manifest:
@@ -75,14 +81,29 @@ def clean_images(store: ObjectStore, index: Index, settings: Settings, batch: st
         max_chunk_bytes=_CHUNK_RAW_BYTES,
     )
     workers = available_cores()
-    with ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor, one_opencv_thread(), _quiet_pillow():
-        clean = partial(_clean_chunk, store, rules)
-        return run_clean_stage(store, index, batch, stage, clean, executor=executor, workers=workers)
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor,
+        one_opencv_thread(),
+        # Pillow warns of broken metadata, which no image is rejected for.
+        warnings.catch_warnings(action="ignore", category=UserWarning),
+        crash_guard(store, STAGE, batch, partial(_clean_chunk, store, rules)) as clean,
+    ):
+        return run_clean_stage(
+            store,
+            index,
+            batch,
+            stage,
+            clean,
+            executor=executor,
+            workers=workers,
+            near_duplicates=_near_duplicates(index, rules),
+        )
 
 
-def _quiet_pillow() -> AbstractContextManager[object]:
-    """Pillow warns of broken metadata, which no image is rejected for."""
-    return warnings.catch_warnings(action="ignore", category=UserWarning)
+def _near_duplicates(index: Index, rules: ImageSettings) -> DropRows | None:
+    if rules.near_duplicate_bits is None:
+        return None
+    return partial(drop_near_duplicates, index=PerceptualIndex(index), max_distance_bits=rules.near_duplicate_bits)
 
 
 def _clean_chunk(store: ObjectStore, rules: ImageSettings, chunk: pa.RecordBatch) -> CleanedChunk:
@@ -103,13 +124,14 @@ def _clean_image(store: ObjectStore, rules: ImageSettings, row: Mapping[str, Any
     if row["byte_count"] > rules.max_bytes:
         detail = f"{row['byte_count']:,} bytes, more than {rules.max_bytes:,}"
         return Refusal(Reason.IMAGE_BYTES_OVER_LIMIT, detail, row["byte_count"])
-    image = decode_image(raw_bytes(store, row), rules)
+    image = decode_image(raw_bytes(store, row), rules, _DECODING)
     if isinstance(image, Refusal):
         return image
     square = fit_square(image.pixels, rules.side_pixels, rules.fit, rules.background)
     digest = hashlib.sha256(struct.pack("<II", image.width, image.height))
     digest.update(square.data)
-    return _CleanImage(square, digest.hexdigest(), image.width, image.height, image.format.value)
+    look = perceptual_hash(square) if has_look(square) else None
+    return _CleanImage(square, digest.hexdigest(), image.width, image.height, image.format.value, look)
 
 
 def _record_batch(rows: list[Mapping[str, Any]], images: list[_CleanImage], side_pixels: int) -> pa.RecordBatch:
@@ -129,4 +151,5 @@ def _record_batch(rows: list[Mapping[str, Any]], images: list[_CleanImage], side
         else pa.array(columns[field.name], field.type)
         for field in schema
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    arrays.append(pa.array([image.perceptual_hash for image in images], pa.uint64()))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema.append(pa.field(HASH_COLUMN, pa.uint64())))

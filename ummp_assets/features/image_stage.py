@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ummp_assets.clean.cores import available_cores, one_opencv_thread
+from ummp_assets.clean.image_hash import perceptual_hash
 from ummp_assets.clean.runner import map_in_order
-from ummp_assets.features.image_hash import perceptual_hash
 from ummp_assets.records import IMAGE_FEATURE_SCHEMA
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore

@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
+from ummp_assets.clean.image_hash import perceptual_hash
 from ummp_assets.clean.image_stage import clean_images
-from ummp_assets.features.image_hash import perceptual_hash
 from ummp_assets.features.image_stage import RULES, image_features
 from ummp_assets.records import IMAGE_FEATURE_SCHEMA
 from ummp_assets.settings import Settings

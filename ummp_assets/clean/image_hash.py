@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["perceptual_hash"]
+__all__ = ["has_look", "perceptual_hash"]
 
 _GREY_SIDE = 32
 _COEFFICIENTS = 8
+_MIN_CONTRAST = 4.0
 
 
 def perceptual_hash(pixels: npt.NDArray[np.uint8]) -> int:
@@ -27,8 +28,20 @@ def perceptual_hash(pixels: npt.NDArray[np.uint8]) -> int:
     -------
     An unsigned 64-bit integer, the lowest frequency in the highest bit.
     """
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (_GREY_SIDE, _GREY_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    lowest = cv2.dct(small)[1 : _COEFFICIENTS + 1, 1 : _COEFFICIENTS + 1]
+    lowest = cv2.dct(_small_grey(pixels).astype(np.float32))[1 : _COEFFICIENTS + 1, 1 : _COEFFICIENTS + 1]
     bits = np.packbits(lowest > np.median(lowest))
     return int.from_bytes(bits.tobytes(), "big")
+
+
+def has_look(pixels: npt.NDArray[np.uint8]) -> bool:
+    """Return whether an image has enough contrast for its hash to mean something.
+
+    The signs of a blank page's frequencies are those of its noise: two scans of one would seem unrelated, and two flat
+    colours alike. The 32 x 32 grey image must have a standard deviation of 4 of 255.
+    """
+    return float(cv2.meanStdDev(_small_grey(pixels))[1][0, 0]) >= _MIN_CONTRAST
+
+
+def _small_grey(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, (_GREY_SIDE, _GREY_SIDE), interpolation=cv2.INTER_AREA), np.uint8)

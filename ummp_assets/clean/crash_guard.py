@@ -1,0 +1,151 @@
+"""Survives decoders that kill or hang their process: the batch that died is decoded in child processes.
+
+Normally chunks are decoded by threads, which costs nothing. A small object in the store, `unfinished`, stands beside
+the stage's manifest-to-be meanwhile; an error removes it, and only a process that died without a word leaves it behind.
+The retry finds it and sends each chunk to a child process. A child that dies or does not answer is replaced, its chunk
+halved until the one row is found that does it; that row is rejected, all others are kept.
+"""
+
+import multiprocessing
+import queue
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import cast
+
+import pyarrow as pa
+
+from ummp_assets.clean.refusals import Refusal
+from ummp_assets.clean.runner import CleanedChunk
+from ummp_assets.reasons import Reason
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import stage_path
+
+__all__ = ["crash_guard"]
+
+CleanChunk = Callable[[pa.RecordBatch], CleanedChunk]
+
+_TIMEOUT_SECONDS = 120.0
+
+
+@contextmanager
+def crash_guard(
+    store: ObjectStore, stage: str, batch: str, clean: CleanChunk, timeout_seconds: float = _TIMEOUT_SECONDS
+) -> Iterator[CleanChunk]:
+    """Give a way to clean chunks of a batch: `clean` itself, or in child processes if the last attempt died.
+
+    Parameters
+    ----------
+    clean:
+        Picklable.
+    timeout_seconds:
+        How long a child may take for a chunk.
+    """
+    marker = stage_path(stage, batch, "unfinished")
+    has_died = store.exists(marker)
+    if not has_died:
+        store.write(marker, b"")
+    try:
+        if has_died:
+            with _children(clean, timeout_seconds) as isolated:
+                yield isolated
+        else:
+            yield clean
+    finally:
+        store.delete(marker)
+
+
+@contextmanager
+def _children(clean: CleanChunk, timeout_seconds: float) -> Iterator[CleanChunk]:
+    cleaner = _IsolatedCleaner(clean, timeout_seconds)
+    try:
+        yield cleaner
+    finally:
+        cleaner.close()
+
+
+class _IsolatedCleaner:
+    """Cleans chunks in child processes, one for each thread that calls it at the same time."""
+
+    def __init__(self, clean: CleanChunk, timeout_seconds: float) -> None:
+        self._clean, self._timeout_seconds = clean, timeout_seconds
+        self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
+
+    def __call__(self, chunk: pa.RecordBatch) -> CleanedChunk:
+        cleaned = self._attempt(chunk)
+        if cleaned is not None:
+            return cleaned
+        if chunk.num_rows == 1:
+            refusal = Refusal(Reason.DECODER_CRASHED, "decoding it alone killed the process or took too long")
+            # Of no rows at all, for the columns that the stage's rows have.
+            nothing = self._clean(chunk.slice(0, 0))
+            return CleanedChunk(nothing.rows, [refusal.of(chunk.to_pylist()[0])])
+        half = chunk.num_rows // 2
+        return _join(self(chunk.slice(0, half)), self(chunk.slice(half)))
+
+    def close(self) -> None:
+        while not self._idle.empty():
+            self._idle.get().end()
+
+    def _attempt(self, chunk: pa.RecordBatch) -> CleanedChunk | None:
+        try:
+            child = self._idle.get_nowait()
+        except queue.Empty:
+            child = _Child(self._clean)
+        try:
+            cleaned = child.clean(chunk, self._timeout_seconds)
+        except (EOFError, OSError, TimeoutError):
+            child.end()
+            return None
+        self._idle.put(child)
+        return cleaned
+
+
+class _Child:
+    """A process that cleans one chunk after another."""
+
+    def __init__(self, clean: CleanChunk) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, far_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(clean, far_end), daemon=True)
+        self._process.start()
+        # With our copy of its end open, its death would never be the end of the stream.
+        far_end.close()
+        # Its imports are not part of any chunk's time.
+        self._connection.recv()
+
+    def clean(self, chunk: pa.RecordBatch, timeout_seconds: float) -> CleanedChunk:
+        """Return the cleaned chunk; raises `EOFError` or `OSError` when the child died, `TimeoutError` when it is
+        late, and what `clean` raised."""
+        self._connection.send(chunk)
+        if not self._connection.poll(timeout_seconds):
+            raise TimeoutError
+        answer = self._connection.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return cast(CleanedChunk, answer)
+
+    def end(self) -> None:
+        # A decoder that hangs listens to nothing but SIGKILL.
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+
+def _serve(clean: CleanChunk, connection: Connection) -> None:
+    connection.send("ready")
+    while True:
+        chunk = connection.recv()
+        try:
+            answer: CleanedChunk | Exception = clean(chunk)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again where the chunk came from
+            answer = error
+        connection.send(answer)
+
+
+def _join(first: CleanedChunk, second: CleanedChunk) -> CleanedChunk:
+    numbers = dict(first.numbers)
+    for name, number in second.numbers.items():
+        numbers[name] = numbers.get(name, 0) + number
+    rows = pa.concat_batches([first.rows, second.rows])
+    return CleanedChunk(rows, [*first.rejections, *second.rejections], numbers)
