@@ -9,7 +9,6 @@ from ummp_assets.defs.assets.downloads import downloads
 from ummp_assets.defs.assets.intake import make_requests_asset
 from ummp_assets.defs.assets.modalities import make_modality_assets
 from ummp_assets.defs.assets.topics import topic_specs
-from ummp_assets.defs.checks import accounting
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.jobs import JOBS
 from ummp_assets.defs.sensors import make_sensors
@@ -31,7 +30,6 @@ def defs() -> dg.Definitions:
             training_datasets,
             dead_letters,
         ],
-        asset_checks=[accounting],
         jobs=list(JOBS.values()),
         sensors=make_sensors(running=os.environ.get("UMMP_SENSORS_RUNNING") == "1"),
         resources={"deployment": Deployment()},

@@ -46,6 +46,7 @@ def result(
     items: int,
     rows: int | None = None,
     extra: Mapping[str, Any] | None = None,
+    check: dg.AssetCheckResult | None = None,
 ) -> dg.MaterializeResult[Any]:
     """Return a stage's materialization.
 
@@ -57,6 +58,8 @@ def result(
         What came out; the rows of the table `samples` if not given.
     extra:
         More metadata, shown first.
+    check:
+        What the asset's own check found.
     """
     outcomes = {f"{outcome.value} samples": manifest.count(outcome) for outcome in Outcome if outcome != Outcome.STORED}
     byte_count = sum(entry.byte_count for files in manifest.tables.values() for entry in files)
@@ -72,7 +75,11 @@ def result(
     }
     if manifest.outcomes:
         metadata["rejections"] = _rejections(manifest)
-    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(manifest.sha256[:16]))
+    return dg.MaterializeResult(
+        metadata=metadata,
+        data_version=dg.DataVersion(manifest.sha256[:16]),
+        check_results=[check] if check else [],
+    )
 
 
 def text_preview(store: ObjectStore, manifest: Manifest) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ummp_assets.datasets.events import publish_ready_event
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.versions import DatasetVersion
 from ummp_assets.defs.assets.topics import OWNERS
+from ummp_assets.defs.checks import ACCOUNTING, check_accounting
 from ummp_assets.defs.columns import column_schema
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.partitions import BATCHES, DATASETS
@@ -47,16 +48,19 @@ training_datasets = dg.AssetSpec(
     kinds={"parquet"},
     code_version=shards.CODE_VERSION,
     retry_policy=STORE_RETRIES,
+    check_specs=[ACCOUNTING],
 )
-def training_shards(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
+# Dagster 1.13 takes the class alone as the annotation of an asset with checks, not its generic form.
+def training_shards(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Clean records joined with their features, in shards by dataset, modality and split.
 
     The split follows from a hash of the content, so that a twin never crosses from training to test.
     """
     with permanent_errors_fail_at_once(), stopwatch() as watch:
         manifest = write_shards(deployment.store, deployment.settings, context.partition_key)
+        check = check_accounting(deployment.store, context.partition_key)
     rows = sum(manifest.rows(table) for table in manifest.tables)
-    return result(deployment.store, manifest, watch, items=rows, rows=rows)
+    return result(deployment.store, manifest, watch, items=rows, rows=rows, check=check)
 
 
 @dg.asset(
