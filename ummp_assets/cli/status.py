@@ -1,0 +1,174 @@
+"""`ummp status`: what waits, what is in work, what came out, what failed."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ummp_assets.cli.terminal import answers, json_option, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ummp_assets.cli.outcomes import BatchOutcomes
+    from ummp_assets.settings import Settings
+    from ummp_assets.storage.objects import ObjectStore
+
+__all__ = ["status_command"]
+
+_SHOWN_REASONS = 8
+_SHOWN_BATCHES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _TopicState:
+    """`waiting`: messages that no batch holds yet; None where UMMP only writes to the topic."""
+
+    topic: str
+    exists: bool
+    messages: int
+    waiting: int | None
+    batches: int
+
+
+@click.command("status")
+@click.option("--last", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Newest batches to count.")
+@json_option
+def status_command(last: int, as_json: bool) -> None:
+    """Show what waits in each topic, the newest batches, their outcomes, failed runs and dead letters.
+
+    Lag and batches come from the broker and the store; runs only while `ummp up` runs on this home.
+    """
+    from ummp_assets.cli.outcomes import read_outcomes, sum_outcomes
+    from ummp_assets.settings import load_settings
+    from ummp_assets.storage.objects import open_store
+
+    settings = load_settings()
+    store = open_store(settings)
+    topics = _topics(settings, store)
+    batches = [read_outcomes(store, batch) for batch in _newest(settings, store, last)]
+    runs, failed = _runs(settings)
+    outcomes = {
+        modality: {"messages": item.messages, **asdict(item)} for modality, item in sum_outcomes(batches).items()
+    }
+    reasons = sum((batch.reasons for batch in batches), start=Counter[str]())
+    if as_json:
+        document = {"topics": topics, "batches": [_batch(batch) for batch in batches], "outcomes": outcomes}
+        print_json({**document, "reasons": dict(reasons.most_common()), "runs": runs, "failed_runs": failed})
+        return
+    console = answers()
+    _print_topics(console, topics)
+    _print_batches(console, batches)
+    _print_outcomes(console, outcomes, reasons)
+    _print_runs(console, runs, failed)
+
+
+def _topics(settings: "Settings", store: "ObjectStore") -> list[_TopicState]:
+    from ummp_assets.messages.offset_log import OffsetLog
+    from ummp_assets.messages.reading import read_watermarks
+    from ummp_assets.messages.topics import Role, topic_names
+
+    names = topic_names(settings)
+    planned = {topic for role in Role for topic in names.of_role(role)}
+    watermarks = read_watermarks(settings, *names.all())
+    log = OffsetLog(store)
+    states = []
+    for topic in names.all():
+        marks = watermarks.get(topic, {})
+        last = log.last(topic) if topic in planned else None
+        ends = last.ends if last else {}
+        waiting = sum(mark.high - max(mark.low, ends.get(partition, 0)) for partition, mark in marks.items())
+        states.append(
+            _TopicState(
+                topic,
+                topic in watermarks,
+                sum(mark.high - mark.low for mark in marks.values()),
+                max(0, waiting) if topic in planned else None,
+                last.number if last else 0,
+            )
+        )
+    return states
+
+
+def _newest(settings: "Settings", store: "ObjectStore", limit: int) -> "list[Any]":
+    from ummp_assets.cli.outcomes import latest_batches
+    from ummp_assets.messages.topics import Role, topic_names
+
+    topics = topic_names(settings).of_role(Role.REQUESTS)
+    return [batch for topic in topics for batch in islice(latest_batches(store, topic, limit), limit)]
+
+
+def _runs(settings: "Settings") -> tuple[dict[str, int] | None, list[Any]]:
+    from ummp_assets.cli.stack.home import running_state
+    from ummp_assets.cli.stack.web_ui import WebUi
+
+    state = running_state(settings.home_path)
+    if state is None or state.ui_url is None:
+        return None, []
+    ui = WebUi(state.ui_url)
+    try:
+        return ui.count_runs(), [run for run in ui.failed_runs() if not run.will_retry]
+    except OSError:
+        return None, []
+
+
+def _batch(batch: "BatchOutcomes") -> dict[str, Any]:
+    return {**asdict(batch), "committed": batch.committed, "reasons": dict(batch.reasons)}
+
+
+def _print_topics(console: "Console", topics: list[_TopicState]) -> None:
+    from rich.table import Table
+
+    table = Table(title="Topics")
+    table.add_column("topic", no_wrap=True)
+    for name in ("messages", "waiting", "batches"):
+        table.add_column(name, justify="right")
+    for state in topics:
+        waiting = "" if state.waiting is None else f"{state.waiting:,}"
+        cells = (f"{state.messages:,}", waiting, f"{state.batches:,}") if state.exists else ("not made yet", "", "")
+        table.add_row(state.topic, *cells)
+    console.print(table)
+
+
+def _print_batches(console: "Console", batches: "list[BatchOutcomes]") -> None:
+    from rich.table import Table
+
+    table = Table(title="Newest batches")
+    table.add_column("batch", no_wrap=True)
+    table.add_column("messages", justify="right")
+    table.add_column("state")
+    for batch in batches[:_SHOWN_BATCHES]:
+        state = "committed" if batch.committed else f"after {batch.stages_done[-1]}" if batch.stages_done else "planned"
+        table.add_row(batch.key, f"{batch.messages:,}", state)
+    if batches:
+        console.print(table)
+
+
+def _print_outcomes(console: "Console", outcomes: dict[str, dict[str, int]], reasons: Counter[str]) -> None:
+    from rich.table import Table
+
+    if not outcomes:
+        console.print("No request has been collected yet: ummp submit --dataset NAME URI...")
+        return
+    names = ("messages", "stored", "duplicate", "filtered", "dead")
+    table = Table(title="Outcomes of these batches")
+    table.add_column("modality")
+    for name in names:
+        table.add_column(name, justify="right")
+    for modality, counts in outcomes.items():
+        table.add_row(modality, *(f"{counts[name]:,}" for name in names))
+    console.print(table)
+    if reasons:
+        shown = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(_SHOWN_REASONS))
+        console.print(f"Not stored: {shown}{' ...' if len(reasons) > _SHOWN_REASONS else ''}", soft_wrap=True)
+
+
+def _print_runs(console: "Console", runs: dict[str, int] | None, failed: list[Any]) -> None:
+    if runs is None:
+        console.print("Runs: unknown, as no `ummp up` runs on this home.")
+        return
+    console.print("Runs: " + ", ".join(f"{count:,} {name}" for name, count in runs.items()))
+    for run in failed:
+        console.print(f"failed for good: run {run.run_id}, batch {run.batch}", soft_wrap=True)
