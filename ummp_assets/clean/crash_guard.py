@@ -92,13 +92,14 @@ class _IsolatedCleaner:
             child = self._idle.get_nowait()
         except queue.Empty:
             child = _Child(self._clean)
-        try:
-            cleaned = child.clean(chunk, self._timeout_seconds)
-        except (EOFError, OSError, TimeoutError):
+        answer = child.ask(chunk, self._timeout_seconds)
+        if answer is None:
             child.end()
             return None
         self._idle.put(child)
-        return cleaned
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 class _Child:
@@ -114,16 +115,15 @@ class _Child:
         # Its imports are not part of any chunk's time.
         self._connection.recv()
 
-    def clean(self, chunk: pa.RecordBatch, timeout_seconds: float) -> CleanedChunk:
-        """Return the cleaned chunk; raises `EOFError` or `OSError` when the child died, `TimeoutError` when it is
-        late, and what `clean` raised."""
-        self._connection.send(chunk)
-        if not self._connection.poll(timeout_seconds):
-            raise TimeoutError
-        answer = self._connection.recv()
-        if isinstance(answer, Exception):
-            raise answer
-        return cast(CleanedChunk, answer)
+    def ask(self, chunk: pa.RecordBatch, timeout_seconds: float) -> CleanedChunk | Exception | None:
+        """Return the cleaned chunk, or what `clean` raised, or None when the process died or is late."""
+        try:
+            self._connection.send(chunk)
+            if not self._connection.poll(timeout_seconds):
+                return None
+            return cast(CleanedChunk | Exception, self._connection.recv())
+        except (EOFError, OSError):
+            return None
 
     def end(self) -> None:
         # A decoder that hangs listens to nothing but SIGKILL.

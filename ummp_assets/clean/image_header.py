@@ -58,13 +58,13 @@ class ImageHeader:
     Parameters
     ----------
     width, height:
-        In pixels, as stored: before the orientation is applied.
+        In pixels, of the upright image.
     allocated_pixels:
         Pixels that decoding makes room for: more than width x height where a TIFF's tiles are larger than it.
     bits:
         Of one sample; 16 only where a decoder keeps them.
     orientation:
-        EXIF orientation, 1 to 8; 1 is upright.
+        EXIF orientation that is still to be applied, 1 to 8; 1 is upright.
     icc_profile:
         The embedded colour profile.
     picture:
@@ -79,11 +79,6 @@ class ImageHeader:
     orientation: int
     icc_profile: bytes | None
     picture: ImageFile
-
-    @property
-    def is_turned(self) -> bool:
-        """Whether the orientation swaps width and height."""
-        return self.orientation >= 5
 
 
 def sniff_image_format(data: bytes) -> ImageFormat | None:
@@ -112,14 +107,16 @@ def read_image_header(data: bytes) -> ImageHeader | Refusal:
         return Refusal(Reason.UNSUPPORTED_IMAGE, f"the first bytes, {data[:12]!r}, are of no image format that is read")
     try:
         picture = _PLUGINS[image_format](io.BytesIO(data))
-        width, height = picture.size
+        # TIFFs are turned by the decoders themselves, Pillow's as well as OpenCV's.
+        orientation = 1 if image_format is ImageFormat.TIFF else _orientation(picture)
+        width, height = reversed(picture.size) if orientation >= 5 else picture.size
         return ImageHeader(
             format=image_format,
             width=width,
             height=height,
             allocated_pixels=max(width * height, _tile_pixels(picture)),
             bits=_bits(image_format, data, picture),
-            orientation=_orientation(picture),
+            orientation=orientation,
             icc_profile=picture.info.get("icc_profile") or None,
             picture=picture,
         )
@@ -143,7 +140,7 @@ def _bits(image_format: ImageFormat, data: bytes, picture: ImageFile) -> int:
 
 def _orientation(picture: ImageFile) -> int:
     # Parsing EXIF costs more than the rest of the header; most images have none.
-    if "exif" not in picture.info and not isinstance(picture, TiffImagePlugin.TiffImageFile):
+    if "exif" not in picture.info:
         return 1
     try:
         orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
