@@ -1,5 +1,6 @@
 """Stage `dataset_commits`: a batch's shards become the next version of each dataset in it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pyarrow as pa
@@ -7,9 +8,10 @@ import pyarrow as pa
 from ummp_assets.datasets.adjust import adjust_dataset, takedown_outcomes
 from ummp_assets.datasets.batch_content import batch_changes
 from ummp_assets.datasets.changes import Change, make_version
+from ummp_assets.datasets.erase import erase_samples
 from ummp_assets.datasets.history import put_next_version
 from ummp_assets.datasets.revisions import Reviser
-from ummp_assets.datasets.rewriting import revise_shards
+from ummp_assets.datasets.rewriting import forbidden_samples, revise_shards
 from ummp_assets.datasets.sample_records import record_batch_samples
 from ummp_assets.datasets.versions import DatasetVersion, read_version
 from ummp_assets.settings import Settings
@@ -57,6 +59,7 @@ def commit_batch(store: ObjectStore, index: Index, settings: Settings, batch: st
     # Before the versions: whoever labels or takes down a sample finds its batch, and through it its shard.
     record_batch_samples(store, index, batch)
     versions = [_commit(store, index, settings, dataset, change) for dataset, change in changes.items()]
+    _erase_forbidden(store, index, settings, batch, changes)
     _write_stage(store, batch, versions)
     return versions
 
@@ -88,6 +91,17 @@ def _revise(store: ObjectStore, index: Index, settings: Settings, dataset: str, 
         added=[(new, sources) for shard, sources in change.added for new in replaced.get(shard.path, [shard])],
         outcomes=[*change.outcomes, *takedown_outcomes(dataset, rewritten)],
     )
+
+
+def _erase_forbidden(
+    store: ObjectStore, index: Index, settings: Settings, batch: str, changes: Mapping[str, Change]
+) -> None:
+    """Take out of the batch's stages what was taken down while it was on its way."""
+    for dataset, change in changes.items():
+        reviser = Reviser(index, dataset, settings.datasets)
+        ids = forbidden_samples(store, [shard for shard, _ in change.added], reviser)
+        if ids:
+            erase_samples(store, DatasetIndex(index), settings, batch, ids)
 
 
 def _write_stage(store: ObjectStore, batch: str, versions: list[DatasetVersion]) -> None:

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from ummp_assets.datasets.packing import unpack, unpacked_schema
 from ummp_assets.datasets.shard_files import read_shard
 from ummp_assets.datasets.splits import SPLITS
-from ummp_assets.datasets.versions import DatasetVersion, Shard, read_shards, read_version
-from ummp_assets.errors import InvalidInput
+from ummp_assets.datasets.versions import DatasetVersion, Shard, latest_version, read_shards, read_version
+from ummp_assets.datasets.withdrawals import is_withdrawn
+from ummp_assets.errors import DatasetNotFound, InvalidInput
 from ummp_assets.settings import Settings, load_settings
 from ummp_assets.storage.objects import ObjectStore, open_store
 
@@ -158,7 +159,7 @@ def open_dataset(
     Raises
     ------
     DatasetNotFound
-        There is no such dataset or version.
+        There is no such dataset or version, or a takedown withdrew it.
     InvalidInput
         There is no such split, modality or column.
 
@@ -168,7 +169,18 @@ def open_dataset(
     ...     pixels = batch.column("image").to_numpy_ndarray()  # shape (rows, height, width, 3), uint8
     """
     store = open_store(settings or load_settings())
-    return Dataset(store, read_version(store, name, version), split=split, modality=modality, columns=columns)
+    manifest = read_version(store, name, version)
+    _refuse_withdrawn(store, manifest)
+    return Dataset(store, manifest, split=split, modality=modality, columns=columns)
+
+
+def _refuse_withdrawn(store: ObjectStore, version: DatasetVersion) -> None:
+    withdrawal = is_withdrawn(store, version.dataset, version.version)
+    if withdrawal is not None:
+        raise DatasetNotFound(
+            f"version {version.version} of {version.dataset} was withdrawn by the takedown {withdrawal.takedown}: "
+            f"open version {latest_version(store, version.dataset)}, which holds all other rows"
+        )
 
 
 def _find_fields(store: ObjectStore, version: DatasetVersion, modality: str, names: Sequence[str]) -> pa.Schema:

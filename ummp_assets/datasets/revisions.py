@@ -55,12 +55,12 @@ class Reviser:
         self._index, self._dataset, self._policy = index, dataset, settings.label_policy
         self._labels = LabelIndex(index)
         self._has_labels = self._labels.has_labels(dataset)
-        self._has_takedowns = not TakedownIndex(index).is_empty()
+        self.has_takedowns = not TakedownIndex(index).is_empty()
 
     @property
     def has_orders(self) -> bool:
         """Whether any label of the dataset or any takedown was read: without one, no row changes."""
-        return self._has_labels or self._has_takedowns
+        return self._has_labels or self.has_takedowns
 
     def revise(self, rows: pa.RecordBatch) -> Revision:
         """Return what the rows become.

@@ -12,7 +12,7 @@ from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import FileEntry
 
-__all__ = ["RewrittenShard", "revise_shards", "shard_from"]
+__all__ = ["RewrittenShard", "forbidden_samples", "revise_shards", "shard_from"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,19 @@ def revise_shards(
         return []
     changed = [shard for shard in shards if _changes(store, shard, reviser)]
     return [_rewrite(store, settings, dataset, shard, reviser) for shard in changed]
+
+
+def forbidden_samples(store: ObjectStore, shards: Sequence[Shard], reviser: Reviser) -> set[str]:
+    """Return the ids of rows in these shards that a takedown names."""
+    if not reviser.has_takedowns:
+        return set()
+    found: set[str] = set()
+    for shard in shards:
+        for rows in read_shard(store, shard.path, shard.footer_sha256, columns=IDENTITY_COLUMNS):
+            kept = reviser.revise(rows).keep
+            ids = rows.column("sample_id").to_pylist()
+            found.update(sample_id for sample_id, stays in zip(ids, kept, strict=True) if not stays)
+    return found
 
 
 def shard_from(modality: str, split: str, entry: FileEntry, level: int = 0) -> Shard:

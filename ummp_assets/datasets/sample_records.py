@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from ummp_assets.datasets.batch_content import batch_manifests
 from ummp_assets.datasets.shard_files import read_shard
-from ummp_assets.reasons import Outcome
+from ummp_assets.reasons import Outcome, Reason
 from ummp_assets.storage.index import Index, SampleEntry
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, read_table
+from ummp_assets.storage.twin_index import TwinIndex
 
 __all__ = ["record_batch_samples"]
 
@@ -20,6 +21,7 @@ def record_batch_samples(store: ObjectStore, index: Index, batch: str) -> None:
     manifests = batch_manifests(store, batch)
     index.record_samples(_stored(store, batch, manifests[-1]))
     index.record_samples(_rejected(store, batch, manifests))
+    TwinIndex(index).record(_twins(store, manifests))
 
 
 def _stored(store: ObjectStore, batch: str, shards: Manifest) -> Iterator[SampleEntry]:
@@ -39,3 +41,11 @@ def _rejected(store: ObjectStore, batch: str, manifests: list[Manifest]) -> Iter
         for rows in read_table(store, manifest, "outcomes", columns=_REJECTED_COLUMNS):
             for row in rows.to_pylist():
                 yield SampleEntry(**row, batch=batch, sha256=hashes.get(row["sample_id"]))
+
+
+def _twins(store: ObjectStore, manifests: list[Manifest]) -> Iterator[tuple[str, str]]:
+    for manifest in manifests:
+        for rows in read_table(store, manifest, "outcomes", columns=["sample_id", "reason", "twin"]):
+            for row in rows.to_pylist():
+                if row["reason"] == Reason.EXACT_DUPLICATE:
+                    yield row["sample_id"], row["twin"]

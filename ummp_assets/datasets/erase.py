@@ -1,0 +1,212 @@
+"""Taking samples out of what the stages stored for their batches: raw bytes, blobs, clean rows, features and shards.
+
+A sample that was downloaded ends in the outcomes of `downloads` afterwards, with the reason `takedown`, and leaves no
+trace in later stages: the accounting still adds up.
+"""
+
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ummp_assets.datasets.batch_content import batch_manifests
+from ummp_assets.datasets.shard_files import ShardWriter, read_shard
+from ummp_assets.datasets.shards import STAGE, shard_key
+from ummp_assets.errors import ManifestCorrupt, ManifestMissing
+from ummp_assets.reasons import Reason
+from ummp_assets.records import Rejection
+from ummp_assets.settings import Settings
+from ummp_assets.storage.dataset_index import DatasetIndex
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import FileEntry, Manifest, StageWriter, read_table, stage_path
+
+__all__ = ["ErasedStage", "erase_samples"]
+
+_MAX_ATTEMPTS = 5
+_RAW = "downloads"
+_REQUESTS = "requests"
+_REASONS = {reason.value: reason for reason in Reason}
+_OUTCOME_COLUMNS = ["sample_id", "dataset", "modality", "uri"]
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedStage:
+    """What left a stage's files: rows of samples, and blobs by path."""
+
+    stage: str
+    batch: str
+    rows: int
+    blobs: Sequence[str] = ()
+
+
+def erase_samples(
+    store: ObjectStore, known: DatasetIndex, settings: Settings, batch: str, sample_ids: AbstractSet[str]
+) -> list[ErasedStage]:
+    """Write each stage of a batch anew without these samples, and delete the files that held them.
+
+    The requests stay: they hold no content, and say what was asked for. Shards that a version holds stay until the
+    version is purged.
+
+    Raises
+    ------
+    StoreUnavailable
+        The store failed half-way; the next call goes on.
+    ManifestCorrupt
+        A file that a manifest names is missing or damaged.
+    """
+    for _ in range(_MAX_ATTEMPTS - 1):
+        # Another process that erases from the same batch takes files away that were to be read here.
+        with suppress(ManifestCorrupt):
+            return _erase_once(store, known, settings, batch, sample_ids)
+    return _erase_once(store, known, settings, batch, sample_ids)
+
+
+def _erase_once(
+    store: ObjectStore, known: DatasetIndex, settings: Settings, batch: str, sample_ids: AbstractSet[str]
+) -> list[ErasedStage]:
+    try:
+        manifests = batch_manifests(store, batch)
+    except ManifestMissing:
+        return []
+    erased: list[ErasedStage] = []
+    renewed: dict[str, str] = {}
+    for manifest in manifests:
+        current = replace(manifest, inputs={**manifest.inputs, **_known_inputs(manifest, renewed)})
+        if manifest.stage == STAGE:
+            rows, current = _erase_shards(store, settings, current, sample_ids)
+            blobs: list[str] = []
+        elif manifest.stage == _REQUESTS:
+            continue
+        else:
+            rows, blobs, current = _erase_rows(store, current, sample_ids)
+        if current != manifest:
+            renewed[manifest.stage] = current.sha256
+            store.write(stage_path(manifest.stage, batch), current.to_json())
+            _delete_left(store, known, manifest, current)
+            erased.append(ErasedStage(manifest.stage, batch, rows, tuple(blobs)))
+        for path in blobs:
+            store.delete(path)
+    return [item for item in erased if item.rows]
+
+
+def _known_inputs(manifest: Manifest, renewed: dict[str, str]) -> dict[str, str]:
+    return {stage: digest for stage, digest in renewed.items() if stage in manifest.inputs}
+
+
+def _erase_rows(
+    store: ObjectStore, manifest: Manifest, sample_ids: AbstractSet[str]
+) -> tuple[int, list[str], Manifest]:
+    gone = 0
+    blobs: list[str] = []
+    rejections = [item for item in _rejections(store, manifest) if _stays(manifest, item, sample_ids)]
+    if len(rejections) == manifest.rejected and not _holds(store, manifest, sample_ids):
+        return 0, [], manifest
+    schemas = {name: _schema(store, manifest, name) for name in manifest.tables if name != "outcomes"}
+    with StageWriter(store, manifest.stage, manifest.batch, schemas) as writer:
+        for name in schemas:
+            for rows in read_table(store, manifest, name, batch_rows=64):
+                keep, drop = _divide(rows, sample_ids)
+                writer.write(name, keep)
+                gone += drop.num_rows
+                if manifest.stage == _RAW and drop.num_rows:
+                    rejections += [_taken_down(row) for row in drop.select(_OUTCOME_COLUMNS).to_pylist()]
+                    blobs += [path for path in drop.column("blob").to_pylist() if path]
+        writer.reject(rejections)
+        written = writer.commit(code_version=manifest.code_version, rules=manifest.rules)
+    numbers = {**manifest.numbers, "taken_down": manifest.numbers.get("taken_down", 0) + gone}
+    return gone, blobs, replace(written, inputs=manifest.inputs, numbers=numbers)
+
+
+def _erase_shards(
+    store: ObjectStore,
+    settings: Settings,
+    manifest: Manifest,
+    sample_ids: AbstractSet[str],
+) -> tuple[int, Manifest]:
+    gone = 0
+    tables: dict[str, list[FileEntry]] = {}
+    for table, entries in manifest.tables.items():
+        for entry in entries:
+            held = _count_held(store, entry, sample_ids)
+            gone += held
+            new = _without(store, settings, manifest, table, entry, sample_ids) if held else [entry]
+            tables.setdefault(table, []).extend(new)
+    if not gone:
+        return 0, manifest
+    numbers = {**manifest.numbers, "taken_down": manifest.numbers.get("taken_down", 0) + gone}
+    left = {name: tuple(items) for name, items in tables.items() if items}
+    return gone, replace(manifest, tables=left, numbers=numbers)
+
+
+def _without(
+    store: ObjectStore,
+    settings: Settings,
+    manifest: Manifest,
+    table: str,
+    entry: FileEntry,
+    sample_ids: AbstractSet[str],
+) -> list[FileEntry]:
+    key = shard_key(table, entry)
+    prefix = stage_path(STAGE, manifest.batch, "")[:-1]
+    with TemporaryDirectory(dir=store.scratch_directory(), ignore_cleanup_errors=True) as folder:
+        writer = ShardWriter(store, Path(folder), prefix, settings.datasets.target_shard_bytes)
+        for rows in read_shard(store, entry.path, entry.footer_sha256):
+            writer.write_packed(key, _divide(rows, sample_ids)[0])
+        return writer.finish().get(key, [])
+
+
+def _delete_left(store: ObjectStore, known: DatasetIndex, old: Manifest, new: Manifest) -> None:
+    kept = {entry.path for entries in new.tables.values() for entry in entries}
+    for entries in old.tables.values():
+        for entry in entries:
+            if entry.path not in kept and not known.find_shards(entry.path):
+                store.delete(entry.path)
+
+
+def _divide(rows: pa.RecordBatch, sample_ids: AbstractSet[str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    gone = pa.array([sample_id in sample_ids for sample_id in rows.column("sample_id").to_pylist()], pa.bool_())
+    return rows.filter(pc.invert(gone)), rows.filter(gone)
+
+
+def _holds(store: ObjectStore, manifest: Manifest, sample_ids: AbstractSet[str]) -> bool:
+    return any(
+        not sample_ids.isdisjoint(rows.column("sample_id").to_pylist())
+        for name in manifest.tables
+        if name != "outcomes"
+        for rows in read_table(store, manifest, name, columns=["sample_id"])
+    )
+
+
+def _count_held(store: ObjectStore, entry: FileEntry, sample_ids: AbstractSet[str]) -> int:
+    return sum(
+        sample_id in sample_ids
+        for rows in read_shard(store, entry.path, entry.footer_sha256, columns=["sample_id"])
+        for sample_id in rows.column("sample_id").to_pylist()
+    )
+
+
+def _stays(manifest: Manifest, item: Rejection, sample_ids: AbstractSet[str]) -> bool:
+    # What never was downloaded keeps its reason; what was rejected later now ends in `downloads`.
+    return manifest.stage == _RAW or item.sample_id not in sample_ids
+
+
+def _rejections(store: ObjectStore, manifest: Manifest) -> Iterator[Rejection]:
+    for rows in read_table(store, manifest, "outcomes"):
+        for row in rows.to_pylist():
+            row["reason"] = _REASONS[row["reason"]]
+            del row["outcome"]
+            yield Rejection(**row)
+
+
+def _taken_down(row: dict[str, str]) -> Rejection:
+    sample_id, dataset, modality, uri = (row[name] for name in _OUTCOME_COLUMNS)
+    return Rejection(sample_id, dataset, modality, uri, Reason.TAKEDOWN, Reason.TAKEDOWN.meaning)
+
+
+def _schema(store: ObjectStore, manifest: Manifest, table: str) -> pa.Schema:
+    return next(read_table(store, manifest, table, batch_rows=1)).schema

@@ -1,0 +1,293 @@
+"""After a takedown no file of the store holds the bytes, readers get a version without them, and they stay out."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ummp_assets.datasets.commit import commit_batch
+from ummp_assets.datasets.reader import open_dataset
+from ummp_assets.datasets.shards import write_shards
+from ummp_assets.datasets.splits import SPLITS, split_of
+from ummp_assets.datasets.takedown import apply_takedowns, publish_receipt
+from ummp_assets.datasets.versions import read_version
+from ummp_assets.datasets.withdrawals import purge_withdrawn
+from ummp_assets.errors import DatasetNotFound
+from ummp_assets.messages.offset_log import OffsetLog
+from ummp_assets.messages.ranges import Batch, OffsetRange
+from ummp_assets.messages.topics import ensure_topics
+from ummp_assets.reasons import Reason
+from ummp_assets.records import RAW_SCHEMA, TAKEDOWN_SCHEMA, Rejection
+from ummp_assets.settings import DatasetSettings, Settings
+from ummp_assets.storage.index import Index
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import OutcomeCount, StageWriter, read_manifest, read_table
+from ummp_assets.storage.takedown_index import domains_of, taken_down
+from ummp_assets_tests.datasets.batches import TOPIC, Sample, digest, put_batch, texts
+from ummp_assets_tests.datasets.test_events import _events
+
+TAKEDOWNS = "ummp.takedowns"
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+SECRET = Sample("birds", "text", "the secret sentence that must go", uri="https://cdn.secret.example/a.txt")
+
+
+def put_takedowns(store: ObjectStore, number: int, orders: Sequence[tuple[str, str]]) -> str:
+    """Commit the stage `takedowns` with orders of a kind and a target; return the batch's key."""
+    batch = Batch(TAKEDOWNS, number, (OffsetRange(0, 10 * number, 10 * number + len(orders)),))
+    OffsetLog(store).put(batch, NOW)
+    rows = [
+        {
+            "topic": TAKEDOWNS,
+            "partition": 0,
+            "offset": 10 * number + offset,
+            "timestamp_ms": offset,
+            "kind": kind,
+            "target": target,
+            "reason": "asked by the author",
+            "requested_by": "author@example.org",
+        }
+        for offset, (kind, target) in enumerate(orders)
+    ]
+    with StageWriter(store, "takedowns", batch.key, {"takedowns": TAKEDOWN_SCHEMA}) as writer:
+        writer.write("takedowns", pa.RecordBatch.from_pylist(rows, schema=TAKEDOWN_SCHEMA))
+        writer.commit(code_version="1")
+    return batch.key
+
+
+def put_downloads(store: ObjectStore, batch: str, samples: Sequence[Sample], start: int) -> None:
+    """Commit the stage `downloads` of a batch, each second sample as a blob."""
+    rows: list[dict[str, Any]] = []
+    for offset, sample in enumerate(samples):
+        raw = sample.content.encode()
+        blob = f"blobs/{digest('raw ' + sample.content)}" if offset % 2 else None
+        if blob:
+            store.write(blob, raw)
+        rows.append(
+            {
+                "sample_id": f"{TOPIC}~0~{start + offset}",
+                "dataset": sample.dataset,
+                "uri": sample.uri or f"http://example.org/{digest(sample.content)[:8]}",
+                "modality": sample.modality,
+                "sha256": digest("raw " + sample.content),
+                "byte_count": len(raw),
+                "content": None if blob else raw,
+                "blob": blob,
+                "fetched_at": NOW.isoformat(),
+                "final_uri": "",
+                "attempts": "[]",
+            }
+        )
+    with StageWriter(store, "downloads", batch, {"samples": RAW_SCHEMA}) as writer:
+        writer.write("samples", pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA))
+        writer.commit(code_version="1", numbers={"samples": len(rows)})
+
+
+def commit_all(
+    store: ObjectStore, index: Index, settings: Settings, number: int, samples: Sequence[Sample], start: int
+) -> None:
+    """Run a batch of samples through all stages into its datasets."""
+    batch = put_batch(store, number, samples, start=start)
+    put_downloads(store, batch, samples, start)
+    write_shards(store, settings, batch)
+    commit_batch(store, index, settings, batch)
+
+
+def files_with(store: ObjectStore, content: str) -> list[str]:
+    """Return the store's files that hold a text: in their bytes or, for Parquet, in a decoded value."""
+    raw = content.encode()
+    found = []
+    for path in sorted(path for path in Path(store.uri()).rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        if raw in data or (path.suffix == ".parquet" and raw in _decoded(path)):
+            found.append(str(path.relative_to(store.uri())))
+    return found
+
+
+def _decoded(path: Path) -> bytes:
+    columns = [column for column in pq.read_table(path).columns if column.type in (pa.string(), pa.large_binary())]
+    values = [value for column in columns for value in column.to_pylist() if value is not None]
+    return b"".join(value if isinstance(value, bytes) else value.encode() for value in values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        ("uri", SECRET.uri),
+        ("sha256", digest("raw " + SECRET.content)),
+        ("sha256", digest(SECRET.content)),
+        ("domain", "secret.example"),
+        ("sample_id", f"{TOPIC}~0~5"),
+    ],
+)
+def test_takedown_leaves_no_file_with_the_bytes(
+    kind: str, target: str, store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
+    index.claim("birds", "text", [(digest(SECRET.content), f"{TOPIC}~0~5")])
+    commit_all(store, index, settings, 1, [*texts("birds", 5), SECRET, *texts("birds", 20, 5)], 0)
+    commit_all(store, index, settings, 2, texts("birds", 10, 100), 40)
+    assert len(files_with(store, SECRET.content)) == 3
+    manifest = apply_takedowns(store, index, settings, put_takedowns(store, 1, [(kind, target)]), now=NOW)
+    assert files_with(store, SECRET.content) == []
+    assert manifest.numbers == {"takedowns": 1, "samples": 1, "versions": 1}
+    version = read_version(store, "birds")
+    assert (version.version, version.cause, version.rows) == (3, "takedown", 35)
+    assert len(version.removed_shards) == 1
+    assert OutcomeCount("birds", "text", "filtered", "takedown", 1) in version.outcomes
+    assert OutcomeCount("birds", "text", "stored", "", 35) in version.outcomes
+
+
+def test_old_versions_are_withdrawn_at_once_and_purged_after_the_delay(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    commit_all(store, index, settings, 1, [*texts("birds", 5), SECRET], 0)
+    running = open_dataset("birds", 1, read_split(settings), settings=settings)
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
+    with pytest.raises(DatasetNotFound, match=r"version 1 of birds was withdrawn .*open version 2"):
+        open_dataset("birds", 1, settings=settings)
+    assert running.to_arrow().num_rows == len(running)
+    assert purge_withdrawn(store, NOW + timedelta(hours=23)) == []
+    assert len(purge_withdrawn(store, NOW + timedelta(hours=25))) == 1
+    assert purge_withdrawn(store, NOW + timedelta(hours=26)) == []
+    assert files_with(store, SECRET.content) == []
+    assert sum(len(open_dataset("birds", split=split, settings=settings)) for split in SPLITS) == 5
+
+
+def read_split(settings: Settings) -> str:
+    return split_of(digest(SECRET.content), settings.datasets)
+
+
+def test_twins_with_the_same_content_fall_too_and_others_stay(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    commit_all(store, index, settings, 1, [SECRET, *texts("birds", 3)], 0)
+    twin = Rejection(f"{TOPIC}~0~13", "birds", "text", "http://other/", Reason.EXACT_DUPLICATE, "", twin=f"{TOPIC}~0~0")
+    samples = texts("birds", 3, 3)
+    batch = put_batch(store, 2, samples, start=10, rejections=[twin])
+    put_downloads(store, batch, [*samples, Sample("birds", "text", SECRET.content + "\r\n", uri="http://other/")], 10)
+    write_shards(store, settings, batch)
+    commit_batch(store, index, settings, batch)
+    settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
+    manifest = apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
+    assert manifest.numbers["samples"] == 2
+    assert files_with(store, SECRET.content) == []
+    downloads = read_manifest(store, "downloads", batch)
+    assert downloads.rows("samples") == 3
+    assert [(item.reason, item.count) for item in downloads.outcomes] == [("takedown", 1)]
+    assert read_manifest(store, "clean_text", batch).outcomes == ()
+
+
+def test_later_requests_are_refused_by_uri_domain_and_content(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    commit_all(store, index, settings, 1, [SECRET], 0)
+    assert taken_down(index, uris=["https://a.example/"]) == {}
+    orders = [("uri", str(SECRET.uri)), ("domain", "bad.example")]
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, orders), now=NOW)
+    raw = digest("raw " + SECRET.content)
+    found = taken_down(
+        index,
+        uris=[str(SECRET.uri), "https://x.bad.example:8443/y", "https://notbad.example/"],
+        sha256s=[raw, "0" * 64],
+    )
+    assert sorted(found) == sorted([str(SECRET.uri), "https://x.bad.example:8443/y", raw])
+    assert found[raw].reason == "asked by the author"
+
+
+def test_a_batch_on_its_way_loses_what_was_taken_down_meanwhile(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    samples = [*texts("birds", 3), SECRET]
+    batch = put_batch(store, 1, samples)
+    put_downloads(store, batch, samples, 0)
+    write_shards(store, settings, batch)
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
+    (version,) = commit_batch(store, index, settings, batch)
+    assert (version.version, version.rows) == (1, 3)
+    assert files_with(store, SECRET.content) == []
+
+
+def test_a_takedown_during_commits_never_leaves_the_row(store: ObjectStore, index: Index, settings: Settings) -> None:
+    commit_all(store, index, settings, 1, texts("birds", 3), 0)
+    batches = []
+    for number in range(2, 6):
+        samples = [
+            Sample("birds", "text", f"{SECRET.content} {number}", uri=SECRET.uri),
+            *texts("birds", 3, 9 * number),
+        ]
+        batches.append(put_batch(store, number, samples, start=10 * number))
+        write_shards(store, settings, batches[-1])
+    threads = [threading.Thread(target=commit_batch, args=(store, index, settings, batch)) for batch in batches]
+    takedown = put_takedowns(store, 1, [("uri", str(SECRET.uri))])
+    threads.insert(2, threading.Thread(target=apply_takedowns, args=(store, index, settings, takedown)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    uris = [
+        uri
+        for split in SPLITS
+        for rows in open_dataset("birds", split=split, settings=settings).iter_batches()
+        for uri in rows.column("uri").to_pylist()
+    ]
+    assert len(uris) == 15
+    assert SECRET.uri not in uris
+
+
+def test_receipt_says_what_where_and_when_and_is_sent_once(
+    store: ObjectStore, index: Index, kafka_settings: Settings
+) -> None:
+    ensure_topics(kafka_settings)
+    commit_all(store, index, kafka_settings, 1, [*texts("birds", 5), SECRET], 0)
+    batch = put_takedowns(store, 1, [("uri", str(SECRET.uri))])
+    for _ in range(2):
+        apply_takedowns(store, index, kafka_settings, batch, now=NOW)
+        publish_receipt(kafka_settings, store, batch)
+    receipt = json.loads(store.read(f"takedowns/{batch}.json"))
+    sealed = receipt.pop("sha256")
+    assert hashlib.sha256(json.dumps(receipt, sort_keys=True).encode()).hexdigest() == sealed
+    assert receipt["completed_at"] == NOW.isoformat()
+    assert receipt["orders"][0]["requested_by"] == "author@example.org"
+    assert [sample["sample_id"] for sample in receipt["samples"]] == [f"{TOPIC}~0~5"]
+    assert receipt["versions_without"] == {"birds": 2}
+    assert {item["stage"] for item in receipt["erased"]} == {
+        "downloads",
+        "clean_text",
+        "text_features",
+        "training_shards",
+    }
+    assert list(receipt["withdrawn"][0]["shards"].values()) == [[1, 2]]
+    sent = [event for event in _events(kafka_settings) if event["schema"] == "ummp.takedown-receipt/1"]
+    assert [item["sha256"] for item in sent] == [sealed]
+
+
+def test_accounting_of_the_stages_still_adds_up(store: ObjectStore, index: Index, settings: Settings) -> None:
+    commit_all(store, index, settings, 1, [*texts("birds", 5), SECRET], 0)
+    batch = f"{TOPIC}~00000001"
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
+    downloads = read_manifest(store, "downloads", batch)
+    clean = read_manifest(store, "clean_text", batch)
+    assert downloads.rows("samples") + downloads.rejected == 6
+    assert clean.rows("samples") + clean.rejected == downloads.rows("samples") == 5
+    assert clean.inputs.get("downloads", downloads.sha256) == downloads.sha256
+    rows = [row for part in read_table(store, downloads, "outcomes") for row in part.to_pylist()]
+    assert [(row["sample_id"], row["outcome"], row["reason"]) for row in rows] == [
+        (f"{TOPIC}~0~5", "filtered", "takedown")
+    ]
+
+
+def test_domains_of_names_the_host_and_every_domain_above() -> None:
+    assert domains_of("https://u:p@CDN.Example.org:8443/a?b=secret.example") == [
+        "cdn.example.org",
+        "example.org",
+        "org",
+    ]
+    assert domains_of("file:/srv/data") == []
+    assert domains_of("http://[broken") == []
