@@ -25,6 +25,10 @@ UNREADABLE = [
     b'{"schema": "ummp.request/1", "dataset": "documents"}',
     b'{"schema": "ummp.request/1", "dataset": "documents", "uri": "http://x/", "note": "' + b"x" * 10_000_000 + b'"}',
 ]
+_ASSETS_AFTER_DOWNLOADS = [
+    *("clean_text", "clean_images", "clean_audio", "text_features", "image_features", "audio_features"),
+    *("training_shards", "dataset_commits", "dead_letters"),
+]
 DATASETS = {"documents": "documents", "photographs": "photographs", "sounds": "sounds"}
 
 
@@ -60,8 +64,11 @@ def tick(instance: dg.DagsterInstance, sensor: str = "requests_sensor", cursor: 
     return result
 
 
-def run_batch(instance: dg.DagsterInstance, key: str, job: str = "requests_job") -> dg.ExecuteInProcessResult:
-    return defs().resolve_job_def(job).execute_in_process(partition_key=key, instance=instance, raise_on_error=False)
+def run_batch(instance: dg.DagsterInstance, key: str, *, raw: bool = True) -> dg.ExecuteInProcessResult:
+    """Run a batch; without `raw` only what follows from the stored raw bytes."""
+    selection = None if raw else [dg.AssetKey(name) for name in _ASSETS_AFTER_DOWNLOADS]
+    job = defs().resolve_job_def("requests_job")
+    return job.execute_in_process(partition_key=key, instance=instance, raise_on_error=False, asset_selection=selection)
 
 
 def rejections(store: ObjectStore, key: str) -> Counter[tuple[str, str]]:
@@ -95,10 +102,10 @@ def read_topic(settings: Settings, topic: str) -> list[Any]:
 
 
 def hashes(root: Path, *folders: str) -> dict[str, str]:
-    """Return the sha256 of every file below some folders of a local store."""
+    """Return the sha256 of every file below some folders of a local store, except hints, which may lag behind."""
     return {
         str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest()
         for folder in folders
         for file in sorted((root / folder).rglob("*"))
-        if file.is_file()
+        if file.is_file() and file.name != "latest"
     }
