@@ -54,7 +54,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An object that arrived whole and verified."""
+    """An object that arrived whole and verified.
+
+    `modality` is set by sources that know what they bring: rows of a query are a table, whatever the request says.
+    """
 
     body: Body
     final_uri: str
@@ -64,6 +67,7 @@ class Fetched:
     last_modified: str | None = None
     attempts: Sequence[Attempt] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    modality: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import logging
 import resource
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pycurl
 
 from ummp_assets.fetch.addresses import AddressPolicy
 from ummp_assets.fetch.body import BodyWriter
+from ummp_assets.fetch.clock import deadline_passed, timestamp, utc_now
 from ummp_assets.fetch.fetched import Failure, FetchRequest, Result
 from ummp_assets.fetch.host_policy import HostPolicy
 from ummp_assets.fetch.host_rules import rules_for
@@ -33,7 +34,7 @@ from ummp_assets.reasons import Reason
 from ummp_assets.settings import FetchSettings
 from ummp_assets.storage.fetch_state import FetchState, StoredFetch
 
-__all__ = ["HttpFetcher", "utc_now"]
+__all__ = ["HttpFetcher"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,10 +57,6 @@ _STALL_SECONDS = 0.25
 _MAX_STALLED = 1_024
 # Descriptors left to the rest of the process.
 _SPARE_DESCRIPTORS = 256
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class HttpFetcher:
@@ -139,6 +136,10 @@ class HttpFetcher:
         results, self._results = self._results, []
         return results
 
+    def wake(self) -> None:
+        """Let `poll` return at once; may be called from any thread."""
+        self._loop.wake()
+
     def close(self) -> None:
         """Break off what still runs, close all connections and give the shares of the hosts back."""
         for transfer in self._running:
@@ -194,7 +195,7 @@ class HttpFetcher:
                 self._give_up(download, *refusal)
                 continue
             transfer = self._idle.pop() if self._idle else HttpTransfer(self._settings, self._addresses)
-            transfer.begin(download, self._timestamp())
+            transfer.begin(download, timestamp(self._now()))
             self._running.add(transfer)
             self._loop.start(transfer.handle)
 
@@ -214,9 +215,8 @@ class HttpFetcher:
             reachable = host.robots.reachable
             reason = Reason.ROBOTS_DISALLOWED if reachable else Reason.ROBOTS_UNREACHABLE
             return reason, f"{host.origin}{ROBOTS_PATH} (status {host.robots.status}) does not allow {self._agent}"
-        deadline = download.request.deadline
-        if deadline is not None and self._now() > _read_time(deadline):
-            return Reason.DEADLINE_PASSED, f"The deadline {deadline} had passed"
+        if download.request.deadline is not None and deadline_passed(download.request.deadline, self._now()):
+            return Reason.DEADLINE_PASSED, f"The deadline {download.request.deadline} had passed"
         return None
 
     def _look_for_stalled(self, now: float) -> None:
@@ -358,9 +358,6 @@ class HttpFetcher:
         self.pending -= 1
         self._results.append((request, result))
 
-    def _timestamp(self) -> str:
-        return self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
 
 def _max_running(max_connections: int) -> int:
     """Return how many transfers may be open at once, those that have stalled included."""
@@ -372,8 +369,3 @@ def _max_running(max_connections: int) -> int:
 
 def _text_of(download: Download) -> str:
     return download.body.finish().read().decode("utf-8", "replace")
-
-
-def _read_time(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -12,10 +12,10 @@ from typing import Self
 import pyarrow as pa
 
 from ummp_assets.fetch.body import Body
-from ummp_assets.fetch.fetched import Failure, Fetched, FetchRequest, Result, attempts_json, evidence_json
-from ummp_assets.fetch.modality import HEAD_BYTES, declared_or_guessed, resolve_modality
-from ummp_assets.reasons import Reason
-from ummp_assets.records import RAW_SCHEMA, Modality, Rejection
+from ummp_assets.fetch.fetched import Fetched, FetchRequest, Result, attempts_json, evidence_json
+from ummp_assets.fetch.samples import RejectedSample, Sample, is_container, modality_of, samples_of
+from ummp_assets.records import RAW_SCHEMA
+from ummp_assets.settings import FetchSettings
 from ummp_assets.storage.fetch_state import FetchState, StoredFetch
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import StageWriter
@@ -33,10 +33,10 @@ FAILURE_SCHEMA = pa.schema(
 )
 """Table `failures` of the stage `downloads`: attempts and evidence (JSON) of each sample that was rejected there."""
 
-# A row group ends at the first of these; small enough to be read whole by the stages that follow.
-_GROUP_ROWS = 1_024
-_GROUP_BYTES = 16 * 2**20
-_MAX_WAITING_GROUPS = 3
+# Results are handed to the thread, and rows to the stage's writer, in lots of at most so many.
+_LOT_ROWS = 512
+_LOT_BYTES = 4 * 2**20
+_MAX_WAITING_LOTS = 6
 
 Entry = tuple[FetchRequest, Result]
 
@@ -49,23 +49,27 @@ def blob_path(sha256: str) -> str:
 class RowWriter:
     """Writes results in the order given; use as a context manager.
 
+    After `finish`, `numbers` counts requests by what became of them: `archives` were taken apart into `unpacked` items,
+    so that `samples` + `rejected` == requests - `archives` + `unpacked`.
+
     Parameters
     ----------
     state:
         Takes note of where the bytes stand, for `batch`.
-    inline_bytes:
-        Larger contents go to the store as blobs.
     """
 
     def __init__(
-        self, store: ObjectStore, writer: StageWriter, state: FetchState, batch: str, inline_bytes: int
+        self, store: ObjectStore, writer: StageWriter, state: FetchState, batch: str, settings: FetchSettings
     ) -> None:
-        self._store, self._writer, self._inline_bytes = store, writer, inline_bytes
+        self._store, self._writer, self._settings = store, writer, settings
         self._state, self._batch = state, batch
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="downloads-writer")
         self._waiting: deque[Future[None]] = deque()
-        self._group: list[Entry] = []
-        self._group_bytes = 0
+        self._lot: list[Entry] = []
+        self._lot_bytes = 0
+        self._samples: list[Sample] = []
+        self._samples_bytes = 0
+        self._rejected: list[RejectedSample] = []
         self.numbers: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
@@ -79,99 +83,111 @@ class RowWriter:
     def write(self, entries: Iterable[Entry]) -> None:
         """Append results; raises what the writing of earlier ones raised, `StoreUnavailable` above all."""
         for request, result in entries:
-            self._group.append((request, result))
-            if isinstance(result, Fetched) and result.body.byte_count <= self._inline_bytes:
-                self._group_bytes += result.body.byte_count
-            if len(self._group) >= _GROUP_ROWS or self._group_bytes >= _GROUP_BYTES:
-                self._send_group()
+            self._lot.append((request, result))
+            if isinstance(result, Fetched):
+                self._lot_bytes += result.body.held_bytes
+            if len(self._lot) >= _LOT_ROWS or self._lot_bytes >= _LOT_BYTES:
+                self._send_lot()
 
     def finish(self) -> None:
         """Wait until everything is written; raises as `write` does."""
-        self._send_group()
+        self._send_lot()
+        self._waiting.append(self._thread.submit(self._flush))
         while self._waiting:
             self._waiting.popleft().result()
 
-    def _send_group(self) -> None:
-        while len(self._waiting) >= _MAX_WAITING_GROUPS:
+    def _send_lot(self) -> None:
+        while len(self._waiting) >= _MAX_WAITING_LOTS:
             self._waiting.popleft().result()
-        if self._group:
-            self._waiting.append(self._thread.submit(self._write_group, self._group))
-        self._group, self._group_bytes = [], 0
+        if self._lot:
+            self._waiting.append(self._thread.submit(self._write_lot, self._lot))
+        self._lot, self._lot_bytes = [], 0
 
-    def _write_group(self, entries: Sequence[Entry]) -> None:
-        stored: list[tuple[FetchRequest, Fetched, str]] = []
-        failed: list[tuple[FetchRequest, Failure]] = []
+    # From here on everything runs in the thread.
+
+    def _write_lot(self, entries: Sequence[Entry]) -> None:
         for request, result in entries:
             self.numbers["attempts"] += len(result.attempts)
-            if isinstance(result, Failure):
-                failed.append((request, result))
-                continue
-            body = result.body
-            modality = resolve_modality(request.modality, body.head(HEAD_BYTES), result.media_type, result.final_uri)
-            if modality in set(Modality):
-                stored.append((request, result, modality))
-                self.numbers["bytes"] += body.byte_count
-            else:
-                body.discard()
-                failed.append((request, _of_unknown_modality(result)))
-        self.numbers["rejected"] += len(failed)
-        self._write_samples(stored)
-        self._write_failures(failed)
+            modality = modality_of(request, result) if isinstance(result, Fetched) else None
+            contained = is_container(modality)
+            self.numbers["archives"] += contained
+            for item in samples_of(request, result, modality, self._writer.scratch, self._settings):
+                self.numbers["unpacked"] += contained
+                self._take(item)
 
-    def _write_samples(self, rows: Sequence[tuple[FetchRequest, Fetched, str]]) -> None:
-        inline, blobs = zip(*(self._place(result.body) for _, result, _ in rows), strict=True) if rows else ((), ())
+    def _take(self, item: Sample | RejectedSample) -> None:
+        if isinstance(item, RejectedSample):
+            self._rejected.append(item)
+        else:
+            self._samples.append(item)
+            self._samples_bytes += item.body.held_bytes
+        if len(self._samples) + len(self._rejected) >= _LOT_ROWS or self._samples_bytes >= _LOT_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        samples, self._samples, self._samples_bytes = self._samples, [], 0
+        rejected, self._rejected = self._rejected, []
+        if samples:
+            self._write_samples(samples)
+        if rejected:
+            self._write_rejected(rejected)
+
+    def _write_samples(self, rows: Sequence[Sample]) -> None:
+        contents, blobs = zip(*(self._place(row.body) for row in rows), strict=True)
         columns = {
-            "sample_id": [request.sample_id for request, _, _ in rows],
-            "dataset": [request.dataset for request, _, _ in rows],
-            "uri": [request.uri for request, _, _ in rows],
-            "modality": [modality for _, _, modality in rows],
-            "media_type": [result.media_type for _, result, _ in rows],
-            "sha256": [result.body.sha256 for _, result, _ in rows],
-            "byte_count": [result.body.byte_count for _, result, _ in rows],
-            "content": inline,
+            "sample_id": [row.sample_id for row in rows],
+            "dataset": [row.request.dataset for row in rows],
+            "uri": [row.uri for row in rows],
+            "modality": [row.modality for row in rows],
+            "media_type": [row.media_type for row in rows],
+            "sha256": [row.body.sha256 for row in rows],
+            "byte_count": [row.body.byte_count for row in rows],
+            "content": contents,
             "blob": blobs,
-            "label": [request.label for request, _, _ in rows],
-            "attributes": [request.attributes for request, _, _ in rows],
-            "fetched_at": [result.fetched_at for _, result, _ in rows],
-            "final_uri": [result.final_uri for _, result, _ in rows],
-            "etag": [result.etag for _, result, _ in rows],
-            "last_modified": [result.last_modified for _, result, _ in rows],
-            "attempts": [attempts_json(result.attempts) for _, result, _ in rows],
-            "evidence": [evidence_json(result.evidence) for _, result, _ in rows],
+            "label": [row.label for row in rows],
+            "attributes": [row.attributes for row in rows],
+            "fetched_at": [row.result.fetched_at for row in rows],
+            "final_uri": [row.result.final_uri for row in rows],
+            "etag": [row.result.etag for row in rows],
+            "last_modified": [row.result.last_modified for row in rows],
+            "attempts": [attempts_json(row.result.attempts) for row in rows],
+            "evidence": [evidence_json(row.result.evidence) for row in rows],
         }
         arrays = [pa.array(columns[field.name], field.type) for field in RAW_SCHEMA]
         self._writer.write(SAMPLES, pa.RecordBatch.from_arrays(arrays, schema=RAW_SCHEMA))
         self._remember(rows, blobs)
         self.numbers["samples"] += len(rows)
+        self.numbers["bytes"] += sum(row.body.byte_count for row in rows)
 
-    def _remember(self, rows: Sequence[tuple[FetchRequest, Fetched, str]], blobs: Sequence[str | None]) -> None:
+    def _remember(self, rows: Sequence[Sample], blobs: Sequence[str | None]) -> None:
         """Note where the bytes stand that a server can be asked about again.
 
-        Before the manifest is put: whoever looks in a batch that was never committed fetches anew.
+        Before the manifest is put: whoever looks in a batch that was never committed fetches anew. Members of archives
+        are left out: the archive's own bytes are not kept.
         """
         first = self.numbers["samples"]
         self._state.record_fetches(
             (
-                request.uri,
+                row.request.uri,
                 StoredFetch(
-                    etag=result.etag,
-                    last_modified=result.last_modified,
-                    media_type=result.media_type,
-                    final_uri=result.final_uri,
-                    sha256=result.body.sha256,
-                    byte_count=result.body.byte_count,
+                    etag=row.result.etag,
+                    last_modified=row.result.last_modified,
+                    media_type=row.media_type,
+                    final_uri=row.result.final_uri,
+                    sha256=row.body.sha256,
+                    byte_count=row.body.byte_count,
                     batch=self._batch,
                     row=first + number,
                     blob=blobs[number],
                 ),
             )
-            for number, (request, result, _) in enumerate(rows)
-            if result.etag or result.last_modified
+            for number, row in enumerate(rows)
+            if (row.result.etag or row.result.last_modified) and row.sample_id == row.request.sample_id
         )
 
     def _place(self, body: Body) -> tuple[bytes | None, str | None]:
         """Return the content that stands in the row, or the path of the blob that holds it."""
-        if body.byte_count <= self._inline_bytes:
+        if body.byte_count <= self._settings.inline_bytes:
             content = body.read()
             body.discard()
             return content, None
@@ -181,26 +197,12 @@ class RowWriter:
         body.discard()
         return None, path
 
-    def _write_failures(self, rows: Sequence[tuple[FetchRequest, Failure]]) -> None:
-        self._writer.reject(
-            Rejection(
-                request.sample_id,
-                request.dataset,
-                declared_or_guessed(request.modality, request.uri),
-                request.uri,
-                failure.reason,
-                failure.detail,
-            )
-            for request, failure in rows
-        )
+    def _write_rejected(self, rows: Sequence[RejectedSample]) -> None:
+        self._writer.reject(row.rejection for row in rows)
         columns = [
-            pa.array([request.sample_id for request, _ in rows], pa.string()),
-            pa.array([attempts_json(failure.attempts) for _, failure in rows], pa.string()),
-            pa.array([evidence_json(failure.evidence) for _, failure in rows], pa.string()),
+            pa.array([row.rejection.sample_id for row in rows], pa.string()),
+            pa.array([row.attempts for row in rows], pa.string()),
+            pa.array([row.evidence for row in rows], pa.string()),
         ]
         self._writer.write(FAILURES, pa.RecordBatch.from_arrays(columns, schema=FAILURE_SCHEMA))
-
-
-def _of_unknown_modality(result: Fetched) -> Failure:
-    detail = f"The bytes begin with {result.body.head(8)!r} and are declared as {result.media_type or 'nothing'}."
-    return Failure(Reason.UNKNOWN_MODALITY, detail, result.attempts, result.evidence)
+        self.numbers["rejected"] += len(rows)

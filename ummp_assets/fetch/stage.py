@@ -1,14 +1,15 @@
 """The stage `downloads`: every request of a batch fetched, in one pass, in bounded memory."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from ummp_assets.errors import AccountingMismatch, StoreUnavailable
-from ummp_assets.fetch.fetched import Failure, FetchRequest, Result
+from ummp_assets.fetch.fetched import FetchRequest, Result
 from ummp_assets.fetch.http import HttpFetcher
 from ummp_assets.fetch.ordering import InOrder
 from ummp_assets.fetch.revalidation import StoredBodies
 from ummp_assets.fetch.rows import FAILURE_SCHEMA, FAILURES, SAMPLES, RowWriter
-from ummp_assets.reasons import Reason
+from ummp_assets.fetch.sources import BlockingSources
 from ummp_assets.records import RAW_SCHEMA
 from ummp_assets.settings import Settings
 from ummp_assets.storage.fetch_state import FetchState
@@ -28,6 +29,7 @@ Progress = Callable[[int, int], None]
 _WINDOW_REQUESTS = 20_000
 _MAX_HELD_BYTES = 64 * 2**20
 _POLL_SECONDS = 0.2
+_NUMBERS = ("attempts", "bytes", "archives", "unpacked")
 _COLUMNS = ["sample_id", "dataset", "uri", "modality", "sha256", "label", "attributes", "deadline"]
 
 
@@ -41,7 +43,8 @@ def download(
     """Fetch what a batch's requests name and commit the stage `downloads`.
 
     Rows stand in the order of the requests, whatever the order of arrival. A request that cannot be fetched is an
-    outcome with its reason and never fails the batch.
+    outcome with its reason and never fails the batch. An archive or table becomes a sample for each member; the
+    manifest's numbers add up: samples + rejections == `requests` - `archives` + `unpacked`.
 
     Raises
     ------
@@ -56,46 +59,72 @@ def download(
     total = requests.rows(SAMPLES)
     with StageWriter(store, STAGE, batch, {SAMPLES: RAW_SCHEMA, FAILURES: FAILURE_SCHEMA}) as writer:
         state = FetchState(index)
-        with RowWriter(store, writer, state, batch, settings.fetch.inline_bytes) as rows:
+        with RowWriter(store, writer, state, batch, settings.fetch) as rows:
             try:
-                fetcher = HttpFetcher(settings.fetch, state, writer.scratch, StoredBodies(store, STAGE))
-                _fetch_all(_read_requests(store, requests), total, fetcher, writer, rows, on_progress)
+                fetchers = _Fetchers(settings, state, writer.scratch, store)
+                order = InOrder(writer.scratch, _MAX_HELD_BYTES)
+                _fetch_all(_read_requests(store, requests), total, fetchers, order, rows, on_progress)
             except OSError as error:
                 raise StoreUnavailable(str(writer.scratch), error) from error
-        if rows.numbers["samples"] + rows.numbers["rejected"] != total:
-            raise AccountingMismatch(f"batch {batch}: {total} requests became {dict(rows.numbers)}")
-        numbers = {"requests": total, **{name: rows.numbers[name] for name in ("attempts", "bytes")}}
+        counted = rows.numbers
+        if counted["samples"] + counted["rejected"] != total - counted["archives"] + counted["unpacked"]:
+            raise AccountingMismatch(f"batch {batch}: {total} requests became {dict(counted)}")
+        numbers = {"requests": total, **{name: counted[name] for name in _NUMBERS}}
         return writer.commit(code_version=CODE_VERSION, inputs=[requests], numbers=numbers)
+
+
+class _Fetchers:
+    """All sources behind one pair of `add` and `take`."""
+
+    def __init__(self, settings: Settings, state: FetchState, scratch: Path, store: ObjectStore) -> None:
+        self._http = HttpFetcher(settings.fetch, state, scratch, StoredBodies(store, STAGE))
+        self._blocking = BlockingSources(settings.fetch, scratch, self._http.wake)
+
+    @property
+    def pending(self) -> int:
+        return self._http.pending + self._blocking.pending
+
+    def add(self, requests: list[FetchRequest]) -> None:
+        web: list[FetchRequest] = []
+        for request in requests:
+            if request.uri.lstrip()[:8].lower().startswith(("http:", "https:")):
+                web.append(request)
+            else:
+                self._blocking.add(request)
+        self._http.add(web)
+
+    def take(self) -> list[tuple[FetchRequest, Result]]:
+        return self._http.poll(_POLL_SECONDS) + self._blocking.take()
+
+    def close(self) -> None:
+        # The sources' threads wake the other one until they have ended.
+        self._blocking.close()
+        self._http.close()
 
 
 def _fetch_all(
     requests: Iterator[list[FetchRequest]],
     total: int,
-    fetcher: HttpFetcher,
-    writer: StageWriter,
+    fetchers: _Fetchers,
+    order: InOrder,
     rows: RowWriter,
     on_progress: Progress | None,
 ) -> None:
-    order = InOrder(writer.scratch, _MAX_HELD_BYTES)
     done = 0
     try:
         while done < total:
-            while fetcher.pending < _WINDOW_REQUESTS and (chunk := next(requests, None)) is not None:
-                refusals = {request.position: refusal for request in chunk if (refusal := _refuse(request))}
-                for request in chunk:
-                    if request.position in refusals:
-                        order.put(request, refusals[request.position])
-                        done += 1
-                fetcher.add([request for request in chunk if request.position not in refusals])
-            for ended, result in fetcher.poll(_POLL_SECONDS):
-                order.put(ended, result)
-                done += 1
+            while fetchers.pending < _WINDOW_REQUESTS and (chunk := next(requests, None)) is not None:
+                fetchers.add(chunk)
+            ended = fetchers.take()
+            for request, result in ended:
+                order.put(request, result)
             rows.write(order.take())
-            if on_progress is not None:
+            done += len(ended)
+            if ended and on_progress is not None:
                 on_progress(done, total)
         rows.finish()
     finally:
-        fetcher.close()
+        fetchers.close()
 
 
 def _read_requests(store: ObjectStore, requests: Manifest) -> Iterator[list[FetchRequest]]:
@@ -103,12 +132,3 @@ def _read_requests(store: ObjectStore, requests: Manifest) -> Iterator[list[Fetc
     for rows in read_table(store, requests, SAMPLES, columns=_COLUMNS):
         yield [FetchRequest(position + number, **row) for number, row in enumerate(rows.to_pylist())]
         position += rows.num_rows
-
-
-def _refuse(request: FetchRequest) -> Result | None:
-    scheme, colon, _ = request.uri.partition(":")
-    if not colon or not scheme:
-        return Failure(Reason.INVALID_URI, f"{request.uri!r} has no scheme.")
-    if scheme.strip().lower() not in ("http", "https"):
-        return Failure(Reason.UNSUPPORTED_SCHEME, f"No source reads URIs of the scheme {scheme!r}.")
-    return None

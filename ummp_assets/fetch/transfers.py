@@ -4,7 +4,9 @@
 visits every transfer each time and cannot see descriptors above 1,023.
 """
 
+import contextlib
 import select
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +34,9 @@ class TransferLoop:
         else:
             self._poller, self._units_per_second = select.poll(), 1_000.0
         self._watched: set[int] = set()
+        self._waker, self._woken = socket.socketpair()
+        self._woken.setblocking(False)
+        self._poller.register(self._woken.fileno(), select.POLLIN)
         self._deadline: float | None = None
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -53,6 +58,9 @@ class TransferLoop:
         if self._deadline is not None:
             timeout_seconds = min(timeout_seconds, max(0.0, self._deadline - time.monotonic()))
         for descriptor, events in self._poller.poll(timeout_seconds * self._units_per_second):
+            if descriptor == self._woken.fileno():
+                self._woken.recv(4_096)
+                continue
             actions = (pycurl.CSELECT_IN if events & _READABLE else 0) | (
                 pycurl.CSELECT_OUT if events & select.POLLOUT else 0
             )
@@ -62,9 +70,17 @@ class TransferLoop:
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._collect(ended)
 
+    def wake(self) -> None:
+        """Let `run` return at once; may be called from any thread."""
+        # A full pipe is as good as one more byte in it.
+        with contextlib.suppress(BlockingIOError):
+            self._waker.send(b"w", socket.MSG_DONTWAIT)
+
     def close(self) -> None:
         """Close all connections; transfers still running are dropped."""
         self._multi.close()
+        self._waker.close()
+        self._woken.close()
         if hasattr(self._poller, "close"):
             self._poller.close()
 

@@ -1,0 +1,145 @@
+"""`sql+<name>:<query>`: the rows of a query on a connection that the settings name, one sample a row.
+
+The query is percent-encoded as any URI is. Rows are read in pieces, in a transaction that the database holds to be
+read-only where it can, and become a table in JSON Lines, which is then unpacked like any other.
+"""
+
+import base64
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from ummp_assets.fetch.body import Body, BodyTooLarge, BodyWriter
+from ummp_assets.fetch.fetched import Attempt, Fetched, FetchRequest
+from ummp_assets.fetch.modality import TABLE
+from ummp_assets.fetch.source_errors import SourceError
+from ummp_assets.reasons import Reason
+from ummp_assets.settings import FetchSettings
+
+__all__ = ["SqlSource"]
+
+_SCHEME = "sql+"
+_ROWS_AT_ONCE = 1_000
+_READING = re.compile(r"\s*(?:--[^\n]*\n\s*)*(?:select|with|values|table)\b", re.IGNORECASE)
+_CONTENT_FIELDS = ("content", "bytes")
+
+
+class SqlSource:
+    """Reads query results."""
+
+    def __init__(self, settings: FetchSettings, scratch: Path) -> None:
+        self._settings, self._scratch = settings, scratch
+        self._engines: dict[str, sa.Engine] = {}
+        self._lock = threading.Lock()
+
+    def handles(self, scheme: str) -> bool:
+        """Return whether the scheme is `sql+` and a name."""
+        return scheme.startswith(_SCHEME)
+
+    def fetch(self, request: FetchRequest, started: str) -> Fetched:
+        """Return the rows as JSON Lines; raises `SourceError`."""
+        scheme, _, encoded = request.uri.strip().partition(":")
+        query = unquote(encoded)
+        if not _READING.match(query):
+            raise SourceError(Reason.QUERY_FAILED, "Only queries that read are run: SELECT, WITH, VALUES, TABLE")
+        engine = self._engine(scheme[len(_SCHEME) :])
+        body = self._store(_read_rows(engine, query))
+        attempt = Attempt(started, request.uri, None, None, None, body.byte_count)
+        return Fetched(
+            body, request.uri, started, media_type="application/x-ndjson", attempts=[attempt], modality=TABLE
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        for engine in self._engines.values():
+            engine.dispose()
+
+    def _engine(self, name: str) -> sa.Engine:
+        # Schemes are case-insensitive, names in the settings are as they were written.
+        urls = {known.lower(): url for known, url in self._settings.connections.items()}
+        if name.lower() not in urls:
+            raise SourceError(Reason.UNKNOWN_CONNECTION, f"fetch.connections has no {name!r}")
+        with self._lock:
+            if name not in self._engines:
+                try:
+                    self._engines[name] = sa.create_engine(urls[name.lower()].get_secret_value(), pool_pre_ping=True)
+                except (SQLAlchemyError, ImportError) as error:
+                    detail = f"The connection {name!r} cannot be used: {type(error).__name__}"
+                    raise SourceError(Reason.UNKNOWN_CONNECTION, detail) from error
+            return self._engines[name]
+
+    def _store(self, rows: Iterator[dict[str, Any]]) -> Body:
+        writer = BodyWriter(self._scratch, self._settings.inline_bytes, self._settings.max_object_bytes)
+        try:
+            for row in rows:
+                writer.write(json.dumps(_plain_row(row), ensure_ascii=False, default=_plain).encode() + b"\n")
+        except BodyTooLarge:
+            writer.discard()
+            raise SourceError(Reason.OBJECT_TOO_LARGE, "The query's rows are larger than max_object_bytes") from None
+        except BaseException:
+            writer.discard()
+            raise
+        return writer.finish()
+
+
+def _read_rows(engine: sa.Engine, query: str) -> Iterator[dict[str, Any]]:
+    import pandas as pd
+
+    try:
+        connection = engine.connect()
+    except SQLAlchemyError as error:
+        # Without the text of the error: some drivers quote the address with its password.
+        detail = f"The database cannot be reached ({type(error).__name__})"
+        raise SourceError(Reason.CONNECTION_FAILED, detail, transient=True) from error
+    with connection:
+        try:
+            _make_read_only(connection)
+            streaming = connection.execution_options(stream_results=True)
+            statement = sa.text(_literal(query))
+            for piece in pd.read_sql(statement, streaming, chunksize=_ROWS_AT_ONCE, dtype_backend="pyarrow"):
+                for row in piece.to_dict("records"):
+                    yield {str(name): value for name, value in row.items()}
+        except DBAPIError as error:
+            lost = error.connection_invalidated
+            raise SourceError(Reason.QUERY_FAILED, f"The database says: {error.orig}", transient=lost) from error
+        except SQLAlchemyError as error:
+            raise SourceError(Reason.QUERY_FAILED, f"The query cannot be run: {error}") from error
+
+
+def _literal(query: str) -> str:
+    r"""Return the query with colons escaped, which SQLAlchemy would take for parameters."""
+    return re.sub(r"(?<![:\\]):(?=[A-Za-z_])", r"\:", query)
+
+
+def _make_read_only(connection: sa.Connection) -> None:
+    """Forbid writes where the database can; elsewhere the rights of the connection's user decide."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+    elif connection.dialect.name == "postgresql" or connection.dialect.name in ("mysql", "mariadb"):
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    for name in _CONTENT_FIELDS:
+        if isinstance(row.get(name), bytes):
+            row = {**row, "content_base64": base64.b64encode(row[name]).decode()}
+            del row[name]
+            break
+    return {name: None if _is_missing(value) else value for name, value in row.items()}
+
+
+def _is_missing(value: Any) -> bool:
+    import pandas as pd
+
+    return value is None or value is pd.NA or (isinstance(value, float) and value != value)
+
+
+def _plain(value: Any) -> Any:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)

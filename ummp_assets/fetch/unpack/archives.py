@@ -1,0 +1,97 @@
+"""Members of zip and tar archives, read in place: nothing is ever extracted under a name that an archive gives."""
+
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from ummp_assets.fetch.unpack.members import BrokenMember, Limits, Member, Readable, UnpackStopped, check_name
+from ummp_assets.reasons import Reason
+
+__all__ = ["tar_members", "zip_members"]
+
+_ENCRYPTED = 0x1
+_END_OF_DIRECTORY, _END_OF_DIRECTORY_64 = b"PK\x05\x06", b"PK\x06\x06"
+_END_SEARCH_BYTES = 65_557 + 76
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError, struct.error)
+
+
+def zip_members(file: BinaryIO, limits: Limits) -> Iterator[Member | BrokenMember]:
+    """Yield the members of a zip archive (APPNOTE 6.3), in the order of its directory."""
+    if _directory_entries(file) > limits.max_members:
+        # Python reads the whole directory into memory, 20 million entries of 100 bytes as well.
+        raise UnpackStopped(Reason.ARCHIVE_TOO_LARGE, f"It has more than {limits.max_members} members")
+    try:
+        archive = zipfile.ZipFile(file)
+    except _BROKEN_ZIP as error:
+        raise UnpackStopped(Reason.CORRUPT_ARCHIVE, f"It is no zip archive that can be read: {error}") from error
+    with archive:
+        for entry in archive.infolist():
+            if entry.is_dir():
+                continue
+            limits.count_member()
+            yield _zip_member(archive, entry, limits)
+
+
+def tar_members(stream: Readable, limits: Limits, *, counted: bool) -> Iterator[Member | BrokenMember]:
+    """Yield the members of a tar archive (POSIX.1-2001 pax, GNU), in one pass."""
+    try:
+        with tarfile.open(fileobj=cast(Any, stream), mode="r|") as archive:
+            for entry in archive:
+                if entry.isdir():
+                    continue
+                limits.count_member()
+                yield _tar_member(archive, entry, limits, counted)
+                # Otherwise every entry stays in memory for a look-up by name that never comes.
+                archive.members = []  # type: ignore[attr-defined]
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise UnpackStopped(Reason.CORRUPT_ARCHIVE, f"It is no tar archive that can be read: {error}") from error
+
+
+def _zip_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits) -> Member | BrokenMember:
+    name = entry.filename
+    if problem := check_name(name):
+        return BrokenMember(name, Reason.UNSAFE_MEMBER, problem)
+    if entry.flag_bits & _ENCRYPTED:
+        return BrokenMember(name, Reason.CORRUPT_MEMBER, f"{name!r} is encrypted")
+    try:
+        with archive.open(entry) as stream:
+            body = limits.read(cast(Readable, stream), counted=False)
+    except _BROKEN_ZIP as error:
+        return BrokenMember(name, Reason.CORRUPT_MEMBER, f"{name!r} cannot be unpacked: {error}")
+    return _member(name, body, limits)
+
+
+def _tar_member(
+    archive: tarfile.TarFile, entry: tarfile.TarInfo, limits: Limits, counted: bool
+) -> Member | BrokenMember:
+    name = entry.name
+    if problem := check_name(name):
+        return BrokenMember(name, Reason.UNSAFE_MEMBER, problem)
+    stream = archive.extractfile(entry) if entry.isreg() else None
+    if stream is None:
+        return BrokenMember(name, Reason.UNSAFE_MEMBER, f"{name!r} is a link or a device")
+    return _member(name, limits.read(cast(Readable, stream), counted=counted), limits)
+
+
+def _member(name: str, body: Any, limits: Limits) -> Member | BrokenMember:
+    if body is None:
+        return BrokenMember(name, Reason.OBJECT_TOO_LARGE, f"{name!r} has more than {limits.max_member_bytes} bytes")
+    if body.byte_count == 0:
+        return BrokenMember(name, Reason.EMPTY_BODY, f"{name!r} is empty")
+    return Member(name, body)
+
+
+def _directory_entries(file: BinaryIO) -> int:
+    """Return how many entries a zip file says that it has; 0 when it does not say."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _END_SEARCH_BYTES))
+    tail = file.read()
+    file.seek(0)
+    large = tail.rfind(_END_OF_DIRECTORY_64)
+    if large >= 0 and len(tail) >= large + 40:
+        return int.from_bytes(tail[large + 32 : large + 40], "little")
+    end = tail.rfind(_END_OF_DIRECTORY)
+    return int.from_bytes(tail[end + 10 : end + 12], "little") if end >= 0 else 0

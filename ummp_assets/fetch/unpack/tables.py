@@ -1,0 +1,69 @@
+"""Tables row by row: JSON Lines, CSV and Parquet."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ummp_assets.fetch.unpack.members import BrokenMember, Limits, Readable, UnpackStopped
+from ummp_assets.fetch.unpack.streams import buffered
+from ummp_assets.reasons import Reason
+
+__all__ = ["csv_rows", "json_rows", "parquet_rows"]
+
+Row = Mapping[str, Any] | BrokenMember
+
+_MAX_LINE_BYTES = 64 * 2**20
+_PARQUET_ROWS = 256
+_PARQUET_BATCH_BYTES = 256 * 2**20
+
+
+def json_rows(stream: Readable) -> Iterator[Row]:
+    """Yield the objects of JSON Lines; a line that is none is a broken row, an empty line nothing."""
+    reader = buffered(stream)
+    number = 0
+    while line := reader.readline(_MAX_LINE_BYTES):
+        if not line.endswith(b"\n") and len(line) == _MAX_LINE_BYTES:
+            raise UnpackStopped(Reason.CORRUPT_ARCHIVE, f"Row {number} is longer than {_MAX_LINE_BYTES} bytes")
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield BrokenMember(str(number), Reason.CORRUPT_MEMBER, f"The line is no JSON: {error}")
+        else:
+            if isinstance(row, dict):
+                yield row
+            else:
+                yield BrokenMember(str(number), Reason.CORRUPT_MEMBER, "The line is no JSON object")
+        number += 1
+
+
+def csv_rows(stream: Readable) -> Iterator[Row]:
+    """Yield the rows of CSV in UTF-8 by the names in its first line (RFC 4180)."""
+    text = io.TextIOWrapper(buffered(stream), "utf-8-sig", newline="")
+    try:
+        for row in csv.DictReader(text, restkey="", strict=True):
+            row.pop("", None)
+            yield {name: value for name, value in row.items() if value is not None}
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UnpackStopped(Reason.CORRUPT_ARCHIVE, f"It is no CSV in UTF-8: {error}") from error
+
+
+def parquet_rows(file: BinaryIO, limits: Limits) -> Iterator[Row]:
+    """Yield the rows of a Parquet file; what its columns unpack to is checked before they are read."""
+    try:
+        with pq.ParquetFile(file) as parquet:
+            for group in range(parquet.num_row_groups):
+                declared = parquet.metadata.row_group(group).total_byte_size
+                limits.check_declared(declared)
+                # One entry of a dictionary may be every row of the batch.
+                batch_rows = max(1, min(_PARQUET_ROWS, _PARQUET_BATCH_BYTES // max(1, declared)))
+                for rows in parquet.iter_batches(batch_size=batch_rows, row_groups=[group]):
+                    yield from rows.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise UnpackStopped(Reason.CORRUPT_ARCHIVE, f"It is no Parquet file that can be read: {error}") from error
