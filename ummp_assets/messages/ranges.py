@@ -124,7 +124,7 @@ def plan_batches(
             break
         number += 1
         available = {partition: mark.high - starts[partition] for partition, mark in watermarks.items()}
-        shares = _share(available, intake.max_batch_messages)
+        shares = _share(available, intake.max_batch_messages, number)
         ranges = tuple(
             OffsetRange(partition, starts[partition], starts[partition] + shares[partition])
             for partition in sorted(watermarks)
@@ -146,12 +146,21 @@ def _starts(topic: str, last: Batch | None, watermarks: Mapping[int, Watermarks]
     return {partition: ends.get(partition, mark.low) for partition, mark in watermarks.items()}
 
 
-def _share(available: Mapping[int, int], limit: int) -> dict[int, int]:
-    """Divide a limit over partitions so that none starves: the shortest are emptied, the rest get equal parts."""
+def _share(available: Mapping[int, int], limit: int, number: int) -> dict[int, int]:
+    """Divide a limit over partitions so that none starves: the shortest are emptied, the rest get equal parts.
+
+    A limit below the number of partitions goes round among them from batch to batch.
+    """
     shares = dict.fromkeys(available, 0)
-    left = min(limit, sum(available.values()))
-    by_length = sorted(available, key=lambda partition: (available[partition], partition))
+    filled = [partition for partition in _turn(sorted(available), limit * number) if available[partition]][:limit]
+    left = min(limit, sum(available[partition] for partition in filled))
+    by_length = sorted(filled, key=lambda partition: (available[partition], partition))
     for position, partition in enumerate(by_length):
         shares[partition] = min(available[partition], -(-left // (len(by_length) - position)))
         left -= shares[partition]
     return shares
+
+
+def _turn(partitions: list[int], steps: int) -> list[int]:
+    first = steps % len(partitions)
+    return partitions[first:] + partitions[:first]
