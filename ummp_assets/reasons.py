@@ -106,6 +106,7 @@ class Reason(StrEnum):
     OBJECT_NOT_FOUND = "object_not_found", Outcome.DEAD, "There is no file or object at that place."
     ACCESS_DENIED = "access_denied", Outcome.DEAD, "The file, object or database may not be read with our credentials."
     UNKNOWN_CONNECTION = "unknown_connection", Outcome.DEAD, "No connection of that name is in fetch.connections."
+    SOURCE_FAILED = "source_failed", Outcome.DEAD, "The library that reads this source failed in an unforeseen way."
     QUERY_FAILED = "query_failed", Outcome.DEAD, "The database refused the query."
     ADDRESS_REFUSED = (
         "address_refused",
@@ -261,9 +262,25 @@ class Reason(StrEnum):
     )
     DECODER_CRASHED = "decoder_crashed", Outcome.DEAD, "Decoding the bytes killed the process or did not end in time."
     CORRUPT_AUDIO = "corrupt_audio", Outcome.DEAD, "The bytes cannot be decoded as audio."
+    UNSUPPORTED_AUDIO = (
+        "unsupported_audio",
+        Outcome.DEAD,
+        "The bytes are of no audio format that UMMP reads, or of one whose extra is not installed.",
+    )
     AUDIO_BYTES_OVER_LIMIT = "audio_bytes_over_limit", Outcome.FILTERED, "The audio file is larger than max_bytes."
     AUDIO_TOO_SHORT = "audio_too_short", Outcome.FILTERED, "The recording is shorter than min_seconds."
     AUDIO_TOO_LONG = "audio_too_long", Outcome.FILTERED, "The recording is longer than max_seconds."
+    AUDIO_TOO_QUIET = "audio_too_quiet", Outcome.FILTERED, "The recording's level is below min_level_dbfs."
+    AUDIO_SILENT = (
+        "audio_silent",
+        Outcome.FILTERED,
+        "A larger share of the recording than max_silent_fraction is below silence_dbfs.",
+    )
+    AUDIO_CLIPPED = (
+        "audio_clipped",
+        Outcome.FILTERED,
+        "A larger share of the samples than max_clipped_fraction stands at full scale.",
+    )
     EXACT_DUPLICATE = (
         "exact_duplicate",
         Outcome.DUPLICATE,
@@ -275,14 +292,6 @@ class Reason(StrEnum):
         "Nearly the same content is already owned by another sample of the dataset.",
     )
     TAKEDOWN = "takedown", Outcome.FILTERED, "The content, its URI or its domain was taken down."
-
-
-_BY_CODE = {reason.value: reason for reason in Reason}
-
-
-def find_reason(code: str) -> Reason | None:
-    """Return the reason of a stored code, or None for one that a newer version wrote."""
-    return _BY_CODE.get(code)
 
     # Model parameters.
     CORRUPT_PARAMETERS = (
@@ -308,3 +317,11 @@ def find_reason(code: str) -> Reason | None:
         Outcome.FILTERED,
         "The same worker published other parameters for the round afterwards.",
     )
+
+
+_BY_CODE = {reason.value: reason for reason in Reason}
+
+
+def find_reason(code: str) -> Reason | None:
+    """Return the reason of a stored code, or None for one that a newer version wrote."""
+    return _BY_CODE.get(code)

@@ -234,6 +234,18 @@ class AudioSettings(BaseModel):
         600.0, description="Longer recordings are filtered. Memory grows with it, not with the batch."
     )
     min_seconds: Annotated[float, Field(ge=0.02)] = Field(0.05, description="Shorter recordings are filtered.")
+    min_level_dbfs: Annotated[float, Field(ge=-200, le=0)] = Field(
+        -60.0, description="Recordings with a lower level (root mean square) are filtered."
+    )
+    silence_dbfs: Annotated[float, Field(ge=-200, le=0)] = Field(
+        -60.0, description="Frames of 20 ms below this level are silent."
+    )
+    max_silent_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.95, description="Recordings of which a larger share is silent are filtered."
+    )
+    max_clipped_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.05, description="Recordings of whose samples a larger share is clipped are filtered."
+    )
     mel_bins: Annotated[int, Field(ge=8, le=256)] = Field(80, description="Bins of the log-mel spectrogram.")
 
 
@@ -301,6 +313,9 @@ class TrainingSettings(BaseModel):
     )
     round_timeout_seconds: Annotated[float, Field(gt=0, le=2_592_000)] = Field(
         600.0, description="A round that misses workers is averaged without them once a message is this much newer."
+    )
+    predecessor_wait_seconds: Annotated[float, Field(ge=0, le=3_600)] = Field(
+        60.0, description="How long a batch of parameters waits for the one before it, which it goes on from."
     )
 
 

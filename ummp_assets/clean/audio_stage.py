@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ummp_assets.clean.audio_decode import DecodedAudio, decode_audio
 from ummp_assets.clean.cores import available_cores
+from ummp_assets.clean.crash_guard import crash_guard
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.runner import CleanedChunk, CleanStage, run_clean_stage
 from ummp_assets.reasons import Reason
@@ -25,7 +26,7 @@ __all__ = ["CODE_VERSION", "RULES", "STAGE", "clean_audio"]
 
 STAGE = "clean_audio"
 CODE_VERSION = "1"
-RULES = {"audio_bytes": "1", "decode": "1", "duration": "1", "resample": "1"}
+RULES = {"audio_bytes": "1", "decode": "1", "duration": "1", "levels": "1", "resample": "1", "truncation": "1"}
 
 # A recording's size is not known before it is decoded: chunks are small, so that a few hours of silence that stand in a
 # few kilobytes fit into memory.
@@ -63,8 +64,10 @@ def clean_audio(store: ObjectStore, index: Index, settings: Settings, batch: str
     )
     chunks = _MEMORY_BYTES // (rows * longest_bytes)
     workers = max(1, min(available_cores(), chunks - _CHUNKS_BESIDE_WORKERS))
-    with ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor:
-        clean = partial(_clean_chunk, store, rules)
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor,
+        crash_guard(store, STAGE, batch, partial(_clean_chunk, store, rules)) as clean,
+    ):
         return run_clean_stage(store, index, batch, stage, clean, executor=executor, workers=workers)
 
 

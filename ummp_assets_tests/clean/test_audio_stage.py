@@ -63,7 +63,7 @@ def test_each_recording_becomes_a_waveform_or_a_rejection(store: ObjectStore, in
     assert np.allclose(clean["seconds"].to_numpy(), [7.1, 7.26, 1.127], atol=0.01)
     outcomes = {row["sample_id"].split("~")[2]: row for row in rows_of(store, manifest, "outcomes").to_pylist()}
     assert {sample: (row["outcome"], row["reason"], row["measured"]) for sample, row in outcomes.items()} == {
-        "3": ("dead", "corrupt_audio", None),
+        "3": ("dead", "unsupported_audio", None),
         "4": ("dead", "corrupt_audio", None),
         "5": ("duplicate", "exact_duplicate", None),
         "6": ("filtered", "audio_too_short", 0.01),

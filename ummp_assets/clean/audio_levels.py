@@ -1,0 +1,88 @@
+"""How loud, how silent and how clipped a recording is, measured while it is decoded."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from ummp_assets.clean.refusals import Refusal
+from ummp_assets.reasons import Reason
+from ummp_assets.settings import AudioSettings
+
+__all__ = ["LevelMeter"]
+
+Samples = npt.NDArray[np.float32]
+
+_FULL_SCALE = 0.999
+_FRAME_SECONDS = 0.02
+_LOWEST_DBFS = -200.0
+
+
+class LevelMeter:
+    """Adds up a recording's levels block by block.
+
+    The level is the root mean square of the mono sum in decibels of full scale; silent are frames of 20 ms below
+    `silence_dbfs`; clipped are samples at full scale (0.999 and more) of which the one before is as well: a single one
+    is a peak, two are a wave cut flat.
+    """
+
+    def __init__(self, sample_rate_hz: int, silence_dbfs: float) -> None:
+        self._frame_samples = max(1, round(_FRAME_SECONDS * sample_rate_hz))
+        self._silent_power = 10 ** (silence_dbfs / 10)
+        self._energy = 0.0
+        self._samples = self._frames = self._silent_frames = 0
+        self._clipped = self._channel_samples = 0
+
+    def add(self, block: Samples, mono: Samples) -> None:
+        """Measure a block.
+
+        Parameters
+        ----------
+        block:
+            [shape=(n, channels)]
+        mono:
+            Their average. [shape=(n,)]
+        """
+        self._energy += float(np.dot(mono, mono))
+        self._samples += len(mono)
+        self._channel_samples += block.size
+        if max(block.max(), -block.min()) >= _FULL_SCALE:
+            full = np.abs(block) >= _FULL_SCALE
+            self._clipped += int(np.count_nonzero(full[1:] & full[:-1]))
+        whole = len(mono) // self._frame_samples * self._frame_samples
+        frames = mono[:whole].reshape(-1, self._frame_samples)
+        powers = np.einsum("ij,ij->i", frames, frames) / self._frame_samples
+        self._frames += len(frames)
+        self._silent_frames += int(np.count_nonzero(powers < self._silent_power))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no sample was a NaN or infinite."""
+        return math.isfinite(self._energy)
+
+    @property
+    def level_dbfs(self) -> float:
+        power = self._energy / max(1, self._samples)
+        return 10 * math.log10(power) if power > 10 ** (_LOWEST_DBFS / 10) else _LOWEST_DBFS
+
+    @property
+    def silent_fraction(self) -> float:
+        return self._silent_frames / max(1, self._frames)
+
+    @property
+    def clipped_fraction(self) -> float:
+        return self._clipped / max(1, self._channel_samples)
+
+    def check(self, settings: AudioSettings) -> Refusal | None:
+        """Return the rule that the recording breaks, if any."""
+        level, silent, clipped = self.level_dbfs, self.silent_fraction, self.clipped_fraction
+        if level < settings.min_level_dbfs:
+            detail = f"a level of {level:.1f} dBFS, below {settings.min_level_dbfs:g}"
+            return Refusal(Reason.AUDIO_TOO_QUIET, detail, level)
+        if silent > settings.max_silent_fraction:
+            detail = f"{silent:.1%} of the recording is below {settings.silence_dbfs:g} dBFS"
+            return Refusal(Reason.AUDIO_SILENT, detail, silent)
+        if clipped > settings.max_clipped_fraction:
+            detail = f"{clipped:.1%} of the samples are clipped, more than {settings.max_clipped_fraction:.1%}"
+            return Refusal(Reason.AUDIO_CLIPPED, detail, clipped)
+        return None
