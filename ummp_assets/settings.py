@@ -189,6 +189,9 @@ class TextSettings(BaseModel):
     gopher_quality: GopherQualitySettings = GopherQualitySettings()
     c4: C4Settings = C4Settings()
     fineweb: FineWebSettings = FineWebSettings()
+    near_duplicate_similarity: Annotated[float, Field(ge=0.5, le=1)] | None = Field(
+        0.8, description="Texts whose estimated Jaccard similarity is at least this are near duplicates."
+    )
     tokenizer: str = Field(
         "cl100k_base", description="Vocabulary: cl100k_base, o200k_base, or the path of a Hugging Face tokenizer.json."
     )

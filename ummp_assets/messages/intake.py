@@ -23,7 +23,7 @@ from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, StageWriter
 
-__all__ = ["CODE_VERSION", "DEAD_LETTER_SCHEMA", "UNREADABLE", "read_labels", "read_requests", "read_takedowns"]
+__all__ = ["CODE_VERSION", "DEAD_LETTER_SCHEMA", "UNREADABLE", "bury", "read_labels", "read_requests", "read_takedowns"]
 
 CODE_VERSION = "1"
 
@@ -87,7 +87,7 @@ def _read(intake: _Intake, store: ObjectStore, settings: Settings, key: str) -> 
         for chunk in reader:
             readable, unreadable = _decode(intake, chunk, settings.intake.max_message_bytes)
             writer.write(intake.table, pa.RecordBatch.from_pylist(readable, schema=intake.schema))
-            _bury(writer, unreadable)
+            bury(writer, unreadable)
             rows, dead = rows + len(readable), dead + len(unreadable)
             byte_count += sum(len(message.value or b"") for message in chunk)
         expired = sum(len(item) for item in reader.expired)
@@ -121,7 +121,8 @@ def _decode(
     return readable, unreadable
 
 
-def _bury(writer: StageWriter, unreadable: list[tuple[Message, Undecodable]]) -> None:
+def bury(writer: StageWriter, unreadable: list[tuple[Message, Undecodable]]) -> None:
+    """Put unreadable messages into the tables `dead_letters` (whole) and `outcomes` (why)."""
     letters = [
         {
             "sample_id": message.sample_id,

@@ -25,6 +25,8 @@ DATASET_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 Dataset = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Positive = Annotated[int, Field(ge=1, le=2**53 - 1)]
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=8_192)]
 
 
@@ -97,13 +99,13 @@ class LogMessage(_Message):
 
     schema_: Literal["ummp.log/1"] = Field("ummp.log/1", alias="schema")
     run: Text
-    step: Annotated[int, Field(ge=0)]
+    step: Count
     time: datetime | None = None
-    rank: Annotated[int, Field(ge=0)] = 0
+    rank: Count = 0
     metrics: dict[str, float] = {}
     resources: dict[str, float] = {}
     dataset: Dataset | None = None
-    version: Annotated[int, Field(ge=1)] | None = None
+    version: Positive | None = None
     shard: Text | None = None
     level: Text | None = None
     message: str | None = None
@@ -114,14 +116,15 @@ class ParametersHeader(_Message):
 
     schema_: Literal["ummp.parameters/1"] = Field("ummp.parameters/1", alias="schema")
     model: Text
-    round: Annotated[int, Field(ge=0)]
+    round: Count
     worker: Text
     role: Literal["local", "global"]
-    samples: Annotated[int, Field(ge=0)]
+    samples: Count
     codec: Text
-    chunk: Annotated[int, Field(ge=0)]
-    chunks: Annotated[int, Field(ge=1)]
+    chunk: Count
+    chunks: Positive
     checksum: Text
+    workers: Positive | None = Field(None, description="Workers that send parameters in this round, where known.")
 
 
 def _require_one(message: BaseModel, *names: str) -> None:

@@ -1,0 +1,1 @@
+"""What training processes send and receive: logs and metrics, model parameters and their federated average."""

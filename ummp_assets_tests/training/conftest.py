@@ -1,0 +1,73 @@
+"""A real broker on loopback, topics of its own for each test, and batches planned as the sensor plans them."""
+
+import gc
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ummp_assets.messages.embedded import start_broker
+from ummp_assets.messages.offset_log import OffsetLog
+from ummp_assets.messages.ranges import plan_batches
+from ummp_assets.messages.reading import read_watermarks
+from ummp_assets.messages.topics import ensure_topics
+from ummp_assets.settings import Settings, load_settings
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.training import logs
+
+PlanBatch = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with start_broker(tmp_path_factory.mktemp("broker")) as broker:
+        yield broker.bootstrap_servers
+
+
+@pytest.fixture(autouse=True)
+def _close_connections() -> Iterator[None]:
+    """End the senders that live until the process's end, and clear up what kafka-python leaves: a socket that was
+    refused is closed by the garbage collector only."""
+    yield
+    for sender in logs._shared.values():
+        sender.close()
+    logs._shared.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, bootstrap_servers: str) -> Settings:
+    settings = load_settings(
+        home=tmp_path / "home",
+        kafka_bootstrap_servers=bootstrap_servers,
+        kafka_timeout_seconds=5.0,
+        topic_prefix=f"t{uuid.uuid4().hex[:8]}",
+        topic_partitions=2,
+    )
+    ensure_topics(settings)
+    return settings
+
+
+@pytest.fixture
+def plan_batch(settings: Settings, store: ObjectStore) -> PlanBatch:
+    """A function that puts everything that waits in a topic into one batch and returns its key."""
+
+    def plan(topic: str) -> str:
+        log = OffsetLog(store)
+        plan = plan_batches(
+            topic,
+            log.last(topic),
+            read_watermarks(settings, topic)[topic],
+            waited_seconds=86_400,
+            room=1,
+            intake=settings.intake,
+        )
+        (batch,) = plan.batches
+        return log.put(batch, datetime.now(UTC)).key
+
+    return plan
