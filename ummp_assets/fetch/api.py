@@ -24,8 +24,8 @@ import requests
 
 from ummp_assets.fetch.addresses import AddressPolicy
 from ummp_assets.fetch.api_transport import AddressRefused, make_session
-from ummp_assets.fetch.body import Body, BodyTooLarge, BodyWriter
 from ummp_assets.fetch.clock import timestamp, utc_now
+from ummp_assets.fetch.collecting import collect
 from ummp_assets.fetch.fetched import Attempt, Fetched, FetchRequest
 from ummp_assets.fetch.host_rules import rules_for
 from ummp_assets.fetch.http_errors import judge_status
@@ -70,25 +70,12 @@ class ApiSource:
         paging = _read_paging(fragment)
         attempts: list[Attempt] = []
         with make_session(self._addresses, self._settings.user_agent) as session:
-            body = self._store(self._items(session, url, paging, attempts))
+            items = self._items(session, url, paging, attempts)
+            body = collect(map(_json_line, items), self._scratch, self._settings)
         return Fetched(body, url, started, media_type="application/x-ndjson", attempts=attempts, modality=TABLE)
 
     def close(self) -> None:
         """Nothing is kept open."""
-
-    def _store(self, items: Iterator[Any]) -> Body:
-        writer = BodyWriter(self._scratch, self._settings.inline_bytes, self._settings.max_object_bytes)
-        try:
-            for item in items:
-                row = item if isinstance(item, dict) else {"content": json.dumps(item, ensure_ascii=False)}
-                writer.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
-        except BodyTooLarge:
-            writer.discard()
-            raise SourceError(Reason.OBJECT_TOO_LARGE, "The items are larger than max_object_bytes") from None
-        except BaseException:
-            writer.discard()
-            raise
-        return writer.finish()
 
     def _items(self, session: requests.Session, url: str, paging: _Paging, attempts: list[Attempt]) -> Iterator[Any]:
         number = paging.first
@@ -217,6 +204,11 @@ def _with_parameter(url: str, name: str, value: str) -> str:
     address, _, query = url.partition("?")
     kept = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != name]
     return f"{address}?{urlencode([*kept, (name, value)])}"
+
+
+def _json_line(item: Any) -> bytes:
+    row = item if isinstance(item, dict) else {"content": json.dumps(item, ensure_ascii=False)}
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def _parse(content: bytes) -> Any:

@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 import fsspec
 from fsspec.registry import known_implementations, registry
 
-from ummp_assets.fetch.body import Body, BodyTooLarge, BodyWriter
+from ummp_assets.fetch.body import Body
+from ummp_assets.fetch.collecting import collect
 from ummp_assets.fetch.fetched import Attempt, Fetched, FetchRequest
 from ummp_assets.fetch.source_errors import SourceError
 from ummp_assets.reasons import Reason
@@ -77,25 +78,7 @@ class FileSource:
             raise _explain(error) from error
 
     def _copy(self, file: BinaryIO) -> Body:
-        writer = BodyWriter(self._scratch, self._settings.inline_bytes, self._settings.max_object_bytes)
-        try:
-            while piece := _read(file):
-                writer.write(piece)
-        except BodyTooLarge:
-            writer.discard()
-            raise SourceError(Reason.OBJECT_TOO_LARGE, Reason.OBJECT_TOO_LARGE.meaning.rstrip(".")) from None
-        except BaseException:
-            writer.discard()
-            raise
-        return writer.finish()
-
-
-def _read(file: BinaryIO) -> bytes:
-    try:
-        return file.read(_PIECE_BYTES)
-    except OSError as error:
-        # Told apart from a full scratch disk here, where only the source can have failed.
-        raise _explain(error) from error
+        return collect(iter(lambda: file.read(_PIECE_BYTES), b""), self._scratch, self._settings)
 
 
 def _explain(error: OSError) -> SourceError:

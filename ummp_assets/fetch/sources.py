@@ -13,6 +13,7 @@ from typing import Protocol
 from ummp_assets.fetch.addresses import AddressPolicy
 from ummp_assets.fetch.api import ApiSource
 from ummp_assets.fetch.clock import deadline_passed, timestamp
+from ummp_assets.fetch.collecting import ScratchFull
 from ummp_assets.fetch.fetched import Attempt, Failure, Fetched, FetchRequest, Result
 from ummp_assets.fetch.files import FileSource
 from ummp_assets.fetch.retrying import RetryRule
@@ -36,7 +37,7 @@ class Source(Protocol):
         ...
 
     def fetch(self, request: FetchRequest, started: str) -> Fetched:
-        """Return the object, fetched at `started`; raises `SourceError`, and `OSError` for the scratch folder only."""
+        """Return the object, fetched at `started`; raises `SourceError` and `ScratchFull`."""
         ...
 
     def close(self) -> None:
@@ -93,6 +94,8 @@ class BlockingSources:
     def _run(self, request: FetchRequest) -> None:
         try:
             result: Result | BaseException = self._fetch(request)
+        except ScratchFull as error:
+            result = error.__cause__ or error
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that calls `take`
             result = error
         self._results.put((request, result))
@@ -114,7 +117,10 @@ class BlockingSources:
             started = timestamp()
             try:
                 fetched = source.fetch(request, started)
-            except SourceError as error:
+            except ScratchFull:
+                raise
+            except Exception as caught:  # noqa: BLE001 - one bad sample never fails its batch
+                error = caught if isinstance(caught, SourceError) else _unforeseen(caught)
                 attempts.append(Attempt(started, request.uri, None, error.status, str(error), 0))
                 _log.info("attempt %d at %s: %s", len(attempts), request.uri, error)
                 wait = self._retry.wait_seconds(len(attempts), waited, error.retry_after)
@@ -124,6 +130,12 @@ class BlockingSources:
                 time.sleep(wait)
             else:
                 return _checked(request, fetched, [*attempts, *fetched.attempts])
+
+
+def _unforeseen(error: Exception) -> SourceError:
+    """Return what stands for an error that no source expects."""
+    _log.warning("a source failed in an unforeseen way", exc_info=error)
+    return SourceError(Reason.SOURCE_FAILED, f"The source's library failed: {type(error).__name__}")
 
 
 def _checked(request: FetchRequest, fetched: Fetched, attempts: list[Attempt]) -> Result:

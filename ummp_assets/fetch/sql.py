@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ummp_assets.fetch.body import Body, BodyTooLarge, BodyWriter
+from ummp_assets.fetch.collecting import collect
 from ummp_assets.fetch.fetched import Attempt, Fetched, FetchRequest
 from ummp_assets.fetch.modality import TABLE
 from ummp_assets.fetch.source_errors import SourceError
@@ -50,7 +50,7 @@ class SqlSource:
         if not _READING.match(query):
             raise SourceError(Reason.QUERY_FAILED, "Only queries that read are run: SELECT, WITH, VALUES, TABLE")
         engine = self._engine(scheme[len(_SCHEME) :])
-        body = self._store(_read_rows(engine, query))
+        body = collect(map(_json_line, _read_rows(engine, query)), self._scratch, self._settings)
         attempt = Attempt(started, request.uri, None, None, None, body.byte_count)
         return Fetched(
             body, request.uri, started, media_type="application/x-ndjson", attempts=[attempt], modality=TABLE
@@ -75,19 +75,6 @@ class SqlSource:
                     raise SourceError(Reason.UNKNOWN_CONNECTION, detail) from error
             return self._engines[name]
 
-    def _store(self, rows: Iterator[dict[str, Any]]) -> Body:
-        writer = BodyWriter(self._scratch, self._settings.inline_bytes, self._settings.max_object_bytes)
-        try:
-            for row in rows:
-                writer.write(json.dumps(_plain_row(row), ensure_ascii=False, default=_plain).encode() + b"\n")
-        except BodyTooLarge:
-            writer.discard()
-            raise SourceError(Reason.OBJECT_TOO_LARGE, "The query's rows are larger than max_object_bytes") from None
-        except BaseException:
-            writer.discard()
-            raise
-        return writer.finish()
-
 
 def _read_rows(engine: sa.Engine, query: str) -> Iterator[dict[str, Any]]:
     import pandas as pd
@@ -103,14 +90,15 @@ def _read_rows(engine: sa.Engine, query: str) -> Iterator[dict[str, Any]]:
             _make_read_only(connection)
             streaming = connection.execution_options(stream_results=True)
             statement = sa.text(_literal(query))
-            for piece in pd.read_sql(statement, streaming, chunksize=_ROWS_AT_ONCE, dtype_backend="pyarrow"):
+            # As objects: otherwise a NULL turns a column of integers into floats, and bytes are taken for text.
+            for piece in pd.read_sql(statement, streaming, chunksize=_ROWS_AT_ONCE, dtype=object, coerce_float=False):
                 for row in piece.to_dict("records"):
                     yield {str(name): value for name, value in row.items()}
-        except DBAPIError as error:
-            lost = error.connection_invalidated
-            raise SourceError(Reason.QUERY_FAILED, f"The database says: {error.orig}", transient=lost) from error
-        except SQLAlchemyError as error:
-            raise SourceError(Reason.QUERY_FAILED, f"The query cannot be run: {error}") from error
+        except (SQLAlchemyError, pd.errors.DatabaseError) as error:
+            cause = error.__cause__ if isinstance(error, pd.errors.DatabaseError) else error
+            lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
+            said = cause.orig if isinstance(cause, DBAPIError) else cause
+            raise SourceError(Reason.QUERY_FAILED, f"The database says: {said}", transient=lost) from error
 
 
 def _literal(query: str) -> str:
@@ -124,6 +112,10 @@ def _make_read_only(connection: sa.Connection) -> None:
         connection.exec_driver_sql("PRAGMA query_only = ON")
     elif connection.dialect.name == "postgresql" or connection.dialect.name in ("mysql", "mariadb"):
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+def _json_line(row: dict[str, Any]) -> bytes:
+    return json.dumps(_plain_row(row), ensure_ascii=False, default=_plain).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def _plain_row(row: dict[str, Any]) -> dict[str, Any]:

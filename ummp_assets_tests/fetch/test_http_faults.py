@@ -11,7 +11,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
 
 import brotli
 import pytest
@@ -22,31 +21,15 @@ from ummp_assets.settings import HostSettings, Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets_tests.fetch.batches import (
-    BATCH,
     commit_requests,
     outcomes_of,
     request_row,
-    samples_of,
 )
 from ummp_assets_tests.fetch.certificates import server_context
+from ummp_assets_tests.fetch.conftest import Fetch
 from ummp_assets_tests.fetch.servers import Handler, Received, answer, serving
 
 TEXT = b"The quick brown fox jumps over the lazy dog. " * 200
-
-Fetch = Callable[..., tuple[list[dict[str, Any]], list[tuple[str, str]]]]
-
-
-@pytest.fixture
-def fetch(store: ObjectStore, index: Index, settings: Settings) -> Fetch:
-    """Fetch URIs or rows under changed settings; return the samples and the rejections."""
-
-    def run(*rows: str | dict[str, Any], **changes: Any) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-        commit_requests(store, rows)
-        own = settings.model_copy(update={"fetch": settings.fetch.model_copy(update=changes)})
-        manifest = download(store, index, own, BATCH)
-        return samples_of(store, manifest), outcomes_of(store, manifest)
-
-    return run
 
 
 def _raw(*pieces: bytes, then: Callable[[socket.socket], None] | None = None) -> Handler:
