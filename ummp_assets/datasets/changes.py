@@ -17,7 +17,7 @@ from ummp_assets.errors import SchemaConflict
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import OutcomeCount
 
-__all__ = ["Change", "make_version"]
+__all__ = ["Change", "make_version", "merge_columns"]
 
 # A manifest holds fewer than this many full shards itself; a list of them is about 20 kB.
 _SHARDS_PER_LIST = 64
@@ -69,7 +69,7 @@ def make_version(
         added_batches=tuple(change.batches),
         added_shards={shard.path: tuple(sources) for shard, sources in change.added},
         removed_shards=tuple(sorted(change.removed)),
-        columns=_merge_columns(dataset, base.columns, change.columns),
+        columns=merge_columns(dataset, base.columns, change.columns),
         counts=_count(base.counts, [shard for shard, _ in change.added], removed),
         outcomes=_sum_outcomes([*base.outcomes, *change.outcomes]),
         rules=_merge_versions(base.rules, change.rules),
@@ -108,9 +108,10 @@ def _seal(
     return [*lists, write_shard_list(store, dataset, full)], [s for s in tail if s.byte_count < full_bytes]
 
 
-def _merge_columns(
+def merge_columns(
     dataset: str, base: Mapping[str, Sequence[Column]], added: Mapping[str, Sequence[Column]]
 ) -> dict[str, Sequence[Column]]:
+    """Return the schema of a dataset after a change; raises `SchemaConflict` where a column changed its type."""
     merged = dict(base)
     for modality, columns in added.items():
         if modality in base:

@@ -8,6 +8,7 @@ import pyarrow as pa
 from ummp_assets.datasets.adjust import adjust_dataset, takedown_outcomes
 from ummp_assets.datasets.batch_content import batch_changes
 from ummp_assets.datasets.changes import Change, make_version
+from ummp_assets.datasets.compaction import Compactor
 from ummp_assets.datasets.erase import erase_samples
 from ummp_assets.datasets.history import put_next_version
 from ummp_assets.datasets.revisions import Reviser
@@ -66,6 +67,7 @@ def commit_batch(store: ObjectStore, index: Index, settings: Settings, batch: st
 
 def _commit(store: ObjectStore, index: Index, settings: Settings, dataset: str, change: Change) -> DatasetVersion:
     known = DatasetIndex(index)
+    compactor = Compactor(store, settings, dataset)
     (batch,) = change.batches
 
     def propose(parent: DatasetVersion | None) -> DatasetVersion | None:
@@ -73,7 +75,8 @@ def _commit(store: ObjectStore, index: Index, settings: Settings, dataset: str, 
         if parent is not None and known.version_of(dataset, batch) is not None:
             return None
         revised = _revise(store, index, settings, dataset, change)
-        return make_version(store, dataset, parent, revised, settings.datasets.full_shard_bytes)
+        merged = compactor.merge_due(parent, revised)
+        return make_version(store, dataset, parent, merged, settings.datasets.full_shard_bytes)
 
     version = put_next_version(store, known, dataset, propose)
     # Orders that came after `propose` looked, but were carried out before the version stood, saw no row of it.

@@ -5,9 +5,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ummp_assets.datasets.packing import unpack, unpacked_schema
+from ummp_assets.datasets.schemas import conform, find_schema
 from ummp_assets.datasets.shard_files import read_shard
 from ummp_assets.datasets.splits import SPLITS
 from ummp_assets.datasets.versions import DatasetVersion, Shard, latest_version, read_shards, read_version
@@ -87,7 +87,7 @@ class Dataset:
             for rows in read_shard(
                 self._store, shard.path, shard.footer_sha256, columns=schema.names, batch_rows=batch_rows
             ):
-                yield unpack(_conform(rows, schema))
+                yield unpack(conform(rows, schema))
 
     def to_arrow(self) -> pa.Table:
         """Return all rows as one table; raises as `schema` and `iter_batches` do."""
@@ -112,10 +112,10 @@ class Dataset:
 
     def _packed_schema(self, modality: str) -> pa.Schema:
         if modality not in self._schemas:
-            wanted = [column.name for column in self.version.columns[modality]]
-            if self._columns is not None:
-                wanted = [name for name in self._columns if name in wanted]
-            self._schemas[modality] = _find_fields(self._store, self.version, modality, wanted)
+            wanted = {column.name: column for column in self.version.columns[modality]}
+            chosen = wanted if self._columns is None else [name for name in self._columns if name in wanted]
+            shards = (shard for shard in read_shards(self._store, self.version) if shard.modality == modality)
+            self._schemas[modality] = find_schema(self._store, shards, [wanted[name] for name in chosen])
         return self._schemas[modality]
 
     @cached_property
@@ -181,26 +181,3 @@ def _refuse_withdrawn(store: ObjectStore, version: DatasetVersion) -> None:
             f"version {version.version} of {version.dataset} was withdrawn by the takedown {withdrawal.takedown}: "
             f"open version {latest_version(store, version.dataset)}, which holds all other rows"
         )
-
-
-def _find_fields(store: ObjectStore, version: DatasetVersion, modality: str, names: Sequence[str]) -> pa.Schema:
-    """Return the packed schema of these columns; one that an old shard lacks is found in a newer one."""
-    nullable = {column.name: column.nullable for column in version.columns[modality]}
-    fields: dict[str, pa.Field] = {}
-    for shard in read_shards(store, version):
-        if shard.modality == modality:
-            with store.open(shard.path) as file, pq.ParquetFile(file) as parquet:
-                for field in parquet.schema_arrow:
-                    fields.setdefault(field.name, field.with_nullable(nullable[field.name]))
-        if all(name in fields for name in names):
-            break
-    return pa.schema([fields[name] for name in names])
-
-
-def _conform(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return the rows with the schema's columns; those that the shard lacks are null."""
-    columns = [
-        rows.column(field.name) if field.name in rows.schema.names else pa.nulls(rows.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 from ummp_assets.errors import DatasetNotFound, ManifestCorrupt, ObjectNotFound, UnsupportedFormat
@@ -145,10 +146,13 @@ class DatasetVersion:
     def byte_count(self) -> int:
         return sum(count.byte_count for count in self.counts)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """sha256 over all other fields, each shard's sha256 among them; the manifest holds it, too."""
-        return hashlib.sha256(_canonical(asdict(self))).hexdigest()
+        """sha256 over all other fields as compact JSON with sorted keys, each shard's sha256 among them; the manifest
+        holds it, too."""
+        # Without indentation Python's JSON is written in C, 5 times as fast.
+        compact = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(compact.encode()).hexdigest()
 
     def to_json(self) -> bytes:
         """Return the canonical bytes: the same version gives the same bytes."""
