@@ -49,7 +49,7 @@ class OffsetLog:
             document = json.loads(data)
             if document["format"] > FORMAT:
                 raise UnsupportedFormat(f"{self._store.uri(path)} has format {document['format']}: upgrade UMMP")
-            return Batch(topic, number, tuple(OffsetRange(*item) for item in document["ranges"]))
+            return Batch(topic, number, tuple(_range(*item) for item in document["ranges"]))
         except (ValueError, KeyError, TypeError) as error:
             raise ManifestCorrupt(f"{self._store.uri(path)} is no entry of the offset log: {error}") from error
 
@@ -74,6 +74,12 @@ class OffsetLog:
 
     def _holds(self, topic: str, number: int) -> bool:
         return self._store.exists(_path(topic, number))
+
+
+def _range(partition: int, start: int, end: int) -> OffsetRange:
+    if not 0 <= start <= end or partition < 0:
+        raise ValueError(f"[{partition}, {start}, {end}] is no range of offsets")
+    return OffsetRange(partition, start, end)
 
 
 def _path(topic: str, number: int) -> str:
