@@ -21,7 +21,7 @@ from ummp_assets.reasons import Reason
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import stage_path
 
-__all__ = ["crash_guard"]
+__all__ = ["child_processes", "crash_guard"]
 
 CleanChunk = Callable[[pa.RecordBatch], CleanedChunk]
 
@@ -47,7 +47,7 @@ def crash_guard(
         store.write(marker, b"")
     try:
         if has_died:
-            with _children(clean, timeout_seconds) as isolated:
+            with child_processes(clean, timeout_seconds) as isolated:
                 yield isolated
         else:
             yield clean
@@ -56,7 +56,11 @@ def crash_guard(
 
 
 @contextmanager
-def _children(clean: CleanChunk, timeout_seconds: float) -> Iterator[CleanChunk]:
+def child_processes(clean: CleanChunk, timeout_seconds: float = _TIMEOUT_SECONDS) -> Iterator[CleanChunk]:
+    """Give a way to clean chunks in child processes, one for each thread that calls it at the same time.
+
+    `clean` must be picklable. A row that kills its process or takes longer than the time-out is rejected.
+    """
     cleaner = _IsolatedCleaner(clean, timeout_seconds)
     try:
         yield cleaner

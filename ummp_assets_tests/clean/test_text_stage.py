@@ -5,7 +5,7 @@ from pathlib import Path
 from ummp_assets.clean.text import clean_text
 from ummp_assets.reasons import Outcome
 from ummp_assets.settings import Settings, load_settings
-from ummp_assets.storage.index import Index
+from ummp_assets.storage.index import Index, open_index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, read_table
 from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
@@ -61,7 +61,7 @@ def test_bad_samples_are_rejected_and_the_rest_is_kept(store: ObjectStore, index
 
 
 def test_second_run_over_the_same_bytes_gives_the_same_files(
-    store: ObjectStore, index: Index, settings: Settings, tmp_path: Path
+    store: ObjectStore, index: Index, settings: Settings
 ) -> None:
     put_downloads(store, [raw_row(number, ENGLISH * (number % 5 + 1)) for number in range(40)])
 
@@ -69,7 +69,7 @@ def test_second_run_over_the_same_bytes_gives_the_same_files(
     second = clean_text(store, index, settings, BATCH)
 
     assert first == second
-    assert first.count(Outcome.DUPLICATE) == 35
+    assert {count.reason: count.count for count in first.outcomes} == {"exact_duplicate": 35, "near_duplicate": 3}
 
 
 def test_later_batch_names_the_owner_of_an_earlier_one(store: ObjectStore, index: Index, settings: Settings) -> None:
@@ -92,3 +92,24 @@ def test_minimum_length_is_a_setting(store: ObjectStore, index: Index, tmp_path:
 
     (outcome,) = table(store, manifest, "outcomes")
     assert (outcome["outcome"], outcome["reason"], outcome["measured"]) == ("filtered", "text_too_short", 63)
+
+
+def test_large_batch_is_cleaned_in_processes_with_the_same_result(
+    store: ObjectStore, settings: Settings, tmp_path: Path
+) -> None:
+    texts = [b"%d " % number * 300 + ENGLISH for number in range(12)]
+    small = [raw_row(number, text) for number, text in enumerate(texts)]
+    # What the rows say of their size decides; it is part of no other output than `bytes_in`.
+    large = [row | {"byte_count": 4 * 2**20} for row in small]
+    indexes = [open_index(load_settings(home=tmp_path / name)) for name in ("small", "large")]
+
+    put_downloads(store, small)
+    expected = clean_text(store, indexes[0], settings, BATCH)
+    put_downloads(store, large)
+    manifest = clean_text(store, indexes[1], settings, BATCH)
+
+    assert manifest.tables == expected.tables
+    assert manifest.numbers == dict(expected.numbers) | {"bytes_in": 48 * 2**20}
+    assert manifest.rows("samples") == 12
+    for index in indexes:
+        index.close()

@@ -1,21 +1,28 @@
 """The stage `clean_text`: raw documents of one batch to clean, distinct ones."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ummp_assets.clean.cores import available_cores
+from ummp_assets.clean.crash_guard import child_processes, crash_guard
 from ummp_assets.clean.refusals import Refusal
-from ummp_assets.clean.runner import CleanedChunk, CleanStage, run_clean_stage
+from ummp_assets.clean.runner import CleanedChunk, CleanStage, DropRows, run_clean_stage
 from ummp_assets.clean.text.document import clean_document
+from ummp_assets.clean.text.near_duplicates import SIGNATURE_FIELD, drop_near_duplicates
+from ummp_assets.clean.text.signatures import sign_texts
 from ummp_assets.reasons import Reason
 from ummp_assets.records import TEXT_SCHEMA, Modality
 from ummp_assets.settings import Settings, TextSettings
 from ummp_assets.storage.index import Index
+from ummp_assets.storage.near_duplicates import SignatureIndex
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.raw import raw_bytes
-from ummp_assets.storage.stages import Manifest
+from ummp_assets.storage.stages import Manifest, read_manifest, read_table
 
 __all__ = ["CODE_VERSION", "STAGE", "clean_text"]
 
@@ -30,21 +37,56 @@ RULES = {
     "gopher_quality": "1",
     "c4": "1",
     "fineweb": "1",
+    "near_duplicates": "1",
 }
 _CARRIED_COLUMNS = ("sample_id", "dataset", "uri", "sha256", "label", "attributes")
 
+# A process takes about a second to start and load its models, as long as cleaning 5 MB on one core.
+_MIN_BYTES_FOR_PROCESSES = 32 * 2**20
 _STAGE = CleanStage(STAGE, Modality.TEXT, TEXT_SCHEMA, CODE_VERSION, RULES, max_chunk_bytes=8 * 2**20)
 
 
 def clean_text(store: ObjectStore, index: Index, settings: Settings, batch: str) -> Manifest:
-    """Clean the text samples of one batch and commit them.
+    """Clean the text samples of one batch and commit them as stage `clean_text`.
+
+    Large batches are cleaned in a process for each core, for most of the work holds the interpreter lock.
+
+    Returns
+    -------
+    The manifest; its table `samples` has `TEXT_SCHEMA`.
 
     Raises
     ------
     ManifestMissing
         The stage `downloads` has not committed the batch.
+    AccountingMismatch
+        Rows in are not rows out plus rejections.
     """
-    return run_clean_stage(store, index, batch, _STAGE, partial(_clean_chunk, store, settings.clean.text))
+    rules = settings.clean.text
+    clean = partial(_clean_chunk, store, rules)
+    run = partial(run_clean_stage, store, index, batch, _STAGE, near_duplicates=_near_duplicates(index, rules))
+    workers = available_cores()
+    if workers == 1 or _text_bytes(store, batch, rules.max_bytes) < _MIN_BYTES_FOR_PROCESSES:
+        with crash_guard(store, STAGE, batch, clean) as guarded:
+            return run(guarded)
+    with ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as threads, child_processes(clean) as isolated:
+        return run(isolated, executor=threads, workers=workers)
+
+
+def _text_bytes(store: ObjectStore, batch: str, max_bytes: int) -> int:
+    """Return the bytes of the texts that will be read."""
+    downloads = read_manifest(store, "downloads", batch)
+    total = 0
+    for rows in read_table(store, downloads, "samples", columns=["modality", "byte_count"], batch_rows=65_536):
+        sizes = rows.column("byte_count").filter(pc.equal(rows.column("modality"), Modality.TEXT.value))
+        total += pc.sum(sizes.filter(pc.less_equal(sizes, max_bytes))).as_py() or 0
+    return total
+
+
+def _near_duplicates(index: Index, rules: TextSettings) -> DropRows | None:
+    if rules.near_duplicate_similarity is None:
+        return None
+    return partial(drop_near_duplicates, index=SignatureIndex(index), min_similarity=rules.near_duplicate_similarity)
 
 
 def _clean_chunk(store: ObjectStore, settings: TextSettings, chunk: pa.RecordBatch) -> CleanedChunk:
@@ -55,7 +97,9 @@ def _clean_chunk(store: ObjectStore, settings: TextSettings, chunk: pa.RecordBat
             rejections.append(outcome.of(raw))
         else:
             rows.append({name: raw[name] for name in _CARRIED_COLUMNS} | outcome)
-    return CleanedChunk(pa.RecordBatch.from_pylist(rows, schema=TEXT_SCHEMA), rejections)
+    for row, signature in zip(rows, sign_texts([row["text"] for row in rows]), strict=True):
+        row[SIGNATURE_FIELD.name] = signature.tobytes() if signature.any() else None
+    return CleanedChunk(pa.RecordBatch.from_pylist(rows, schema=TEXT_SCHEMA.append(SIGNATURE_FIELD)), rejections)
 
 
 def _clean_row(store: ObjectStore, settings: TextSettings, raw: dict[str, Any]) -> dict[str, Any] | Refusal:
