@@ -57,7 +57,7 @@ def open_source(data: bytes, audio_format: AudioFormat) -> Iterator[AudioSource]
         with _open_m4a(data) as source:
             yield source
         return
-    with soundfile.SoundFile(io.BytesIO(data)) as file:
+    with soundfile.SoundFile(_LenientBytes(data)) as file:
         yield AudioSource(
             sample_rate_hz=int(file.samplerate),
             channels=int(file.channels),
@@ -65,6 +65,17 @@ def open_source(data: bytes, audio_format: AudioFormat) -> Iterator[AudioSource]
             slack_frames=_MP3_SLACK_FRAMES if audio_format is AudioFormat.MP3 else 0,
             blocks=_read_blocks(file),
         )
+
+
+class _LenientBytes(io.BytesIO):
+    """Bytes that answer a seek to before their beginning, which damaged headers cause, by staying where they are: an
+    exception could not pass through libsndfile, and would be printed for each."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
 
 
 def _read_blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
