@@ -31,6 +31,7 @@ class Server:
     port: int
     received: list[Received] = field(default_factory=list)
     connections: int = 0
+    robots_asked: int = 0
     active: int = 0
     most_at_once: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -53,13 +54,18 @@ def answer(
 
 
 @contextmanager
-def serving(handler: Handler, *, robots: str | None = None, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+def serving(
+    handler: Handler, *, robots: str = "", robots_status: int | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[Server]:
     """Serve on a free port of loopback; `/robots.txt` is answered here, with 404 unless a text is given."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        status = robots_status or (200 if robots else 404)
         server = Server(listener.getsockname()[1])
         listener.settimeout(0.1)
         stop = threading.Event()
-        acceptor = threading.Thread(target=_accept, args=(listener, handler, robots, server, stop, tls))
+        acceptor = threading.Thread(
+            target=_accept, args=(listener, handler, (robots.encode(), status), server, stop, tls)
+        )
         acceptor.start()
         try:
             yield server
@@ -71,7 +77,7 @@ def serving(handler: Handler, *, robots: str | None = None, tls: ssl.SSLContext 
 def _accept(
     listener: socket.socket,
     handler: Handler,
-    robots: str | None,
+    robots: tuple[bytes, int],
     server: Server,
     stop: threading.Event,
     tls: ssl.SSLContext | None,
@@ -99,7 +105,7 @@ def _accept(
         thread.join()
 
 
-def _converse(connection: socket.socket, handler: Handler, robots: str | None, server: Server) -> None:
+def _converse(connection: socket.socket, handler: Handler, robots: tuple[bytes, int], server: Server) -> None:
     waiting = b""
     with connection, suppress(OSError, ValueError):
         while True:
@@ -111,7 +117,8 @@ def _converse(connection: socket.socket, handler: Handler, robots: str | None, s
             head, _, waiting = waiting.partition(b"\r\n\r\n")
             request = _parse(head)
             if request.path == "/robots.txt":
-                answer(connection, (robots or "").encode(), status=404 if robots is None else 200)
+                server.robots_asked += 1
+                answer(connection, robots[0], status=robots[1])
                 continue
             server.received.append(request)
             with _counted(server):
