@@ -9,6 +9,13 @@ from ummp_assets.defs.assets.downloads import downloads
 from ummp_assets.defs.assets.intake import make_requests_asset
 from ummp_assets.defs.assets.modalities import make_modality_assets
 from ummp_assets.defs.assets.topics import topic_specs
+from ummp_assets.defs.assets.training import make_model_parameters_asset, make_training_logs_asset
+from ummp_assets.defs.assets.updates import (
+    label_updates,
+    make_labels_asset,
+    make_takedowns_asset,
+    takedown_receipts,
+)
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.jobs import JOBS
 from ummp_assets.defs.sensors import make_sensors
@@ -29,6 +36,12 @@ def defs() -> dg.Definitions:
             dataset_commits,
             training_datasets,
             dead_letters,
+            make_labels_asset(settings),
+            label_updates,
+            make_takedowns_asset(settings),
+            takedown_receipts,
+            make_training_logs_asset(settings),
+            make_model_parameters_asset(settings),
         ],
         jobs=list(JOBS.values()),
         sensors=make_sensors(running=os.environ.get("UMMP_SENSORS_RUNNING") == "1"),

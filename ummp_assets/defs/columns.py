@@ -28,7 +28,7 @@ _DESCRIPTIONS = {
     "evidence": "Policy decisions as JSON, with their dates.",
     "fetched_at": "Time of the fetch, UTC.",
     "final_uri": "Address after redirects.",
-    "value": "Original bytes of the message.",
+    "value": "Original bytes of the message, or the number that was reported.",
     "text": "Normalised text.",
     "language": "Language tag (ISO 639-1).",
     "language_score": "Certainty of the language, 0 to 1.",
@@ -52,6 +52,36 @@ _DESCRIPTIONS = {
     "confidence": "Certainty that the annotator stated, 0 to 1.",
     "reason": "Why.",
     "requested_by": "Who asked for it.",
+    "request_id": "Idempotency key of the request.",
+    "deadline": "No fetch began after this time.",
+    "traceparent": "W3C trace context of the message.",
+    "etag": "ETag that the server gave.",
+    "last_modified": "Last-Modified that the server gave.",
+    "encoding": "Character encoding that was decoded.",
+    "format": "File format that was decoded.",
+    "source_sample_rate_hz": "Samples a second of the recording before resampling.",
+    "source_channels": "Channels of the recording before mixing.",
+    "frames": "Frames of the spectrogram.",
+    "mel_bins": "Mel bins of the spectrogram.",
+    "version": "Number of the dataset version.",
+    "manifest": "Path of the version's manifest in the store.",
+    "rows": "Rows of the dataset version.",
+    "labels": "Labels that name the dataset.",
+    "matched": "Labels that name a sample that is known; the others wait for theirs.",
+    "batch": "Batch that the sample came with.",
+    "kind": "What the row is of.",
+    "run": "Name of the training run.",
+    "step": "Training step.",
+    "rank": "Rank of the process that reported.",
+    "time_ms": "Time of the report, Unix milliseconds.",
+    "name": "Name of the metric or resource.",
+    "model": "Name of the model.",
+    "round": "Round of federated averaging.",
+    "workers": "Workers whose parameters are in the average.",
+    "samples": "Training samples behind the average.",
+    "codec": "Compression of the parameters.",
+    "checksum": "Checksum of the uncompressed parameters.",
+    "parameters": "The average as safetensors.",
 }
 
 
@@ -61,13 +91,24 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
         columns=[
             dg.TableColumn(
                 name=field.name,
-                type=str(field.type),
+                type=_type_name(field.type),
                 description=_DESCRIPTIONS.get(field.name),
                 constraints=dg.TableColumnConstraints(nullable=field.nullable),
             )
             for field in schema
         ]
     )
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """Return the type as a reader of the UI expects it: Arrow's own names of nested types are long."""
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return f"{kind.value_type} tensor {' x '.join(str(side) for side in kind.shape)}"
+    if pa.types.is_fixed_size_list(kind):
+        return f"{kind.value_type}[{kind.list_size}]"
+    if pa.types.is_list(kind):
+        return f"{kind.value_type}[]"
+    return str(kind)
 
 
 def column_lineage(

@@ -4,18 +4,24 @@ import dagster as dg
 
 from ummp_assets.messages.topics import Role
 
-__all__ = ["JOBS", "ROLE_ASSETS"]
+__all__ = ["JOBS"]
 
-ROLE_ASSETS = {
-    Role.REQUESTS: dg.AssetSelection.assets("requests").downstream().materializable(),
-}
-"""Assets that a batch of each role materializes."""
-
-_DESCRIPTIONS = {
-    Role.REQUESTS: "Collect one batch of requests, clean it, compute features and commit it to its datasets.",
+_FIRST_ASSETS = {
+    Role.REQUESTS: (
+        "requests",
+        "Collect one batch of requests, clean it, compute features, commit it to its datasets.",
+    ),
+    Role.LABELS: ("labels", "Apply one batch of labels to the datasets that they name."),
+    Role.TAKEDOWNS: ("takedowns", "Take what one batch of takedowns names out of every dataset."),
+    Role.TRAINING_LOGS: ("training_logs", "Store one batch of training logs."),
+    Role.PARAMETERS: ("model_parameters", "Average the rounds of parameters that one batch completes."),
 }
 
 JOBS = {
-    role: dg.define_asset_job(f"{role.value}_job", selection=selection, description=_DESCRIPTIONS[role])
-    for role, selection in ROLE_ASSETS.items()
+    role: dg.define_asset_job(
+        f"{role.value}_job",
+        selection=dg.AssetSelection.assets(asset).downstream().materializable(),
+        description=description,
+    )
+    for role, (asset, description) in _FIRST_ASSETS.items()
 }

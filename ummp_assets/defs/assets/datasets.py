@@ -6,9 +6,8 @@ import dagster as dg
 
 from ummp_assets.datasets import commit, shards
 from ummp_assets.datasets.commit import COMMIT_SCHEMA, commit_batch
-from ummp_assets.datasets.events import publish_ready_event
 from ummp_assets.datasets.shards import write_shards
-from ummp_assets.datasets.versions import DatasetVersion
+from ummp_assets.defs.announcements import announce
 from ummp_assets.defs.assets.topics import OWNERS
 from ummp_assets.defs.checks import ACCOUNTING, check_accounting
 from ummp_assets.defs.columns import column_schema
@@ -21,7 +20,6 @@ from ummp_assets.messages.progress import publish_progress
 from ummp_assets.messages.ranges import parse_key
 from ummp_assets.messages.topics import Role
 from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES
-from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import read_manifest
 
 __all__ = ["dataset_commits", "dead_letters", "training_datasets", "training_shards"]
@@ -31,7 +29,7 @@ _REJECTING = ["requests", "downloads", *_CLEANED]
 
 training_datasets = dg.AssetSpec(
     "training_datasets",
-    deps=["dataset_commits"],
+    deps=["dataset_commits", "label_updates", "takedown_receipts"],
     description="Training datasets, a partition each: every materialization is an immutable, numbered version.",
     partitions_def=DATASETS,
     group_name="datasets",
@@ -81,12 +79,8 @@ def dataset_commits(context: dg.AssetExecutionContext, deployment: Deployment) -
     store, settings = deployment.store, deployment.settings
     with permanent_errors_fail_at_once(), stopwatch() as watch:
         versions = commit_batch(store, deployment.index, settings, context.partition_key)
-        for version in versions:
-            publish_ready_event(settings, store, version)
+        announce(context, deployment, versions)
         publish_progress(store, settings, parse_key(context.partition_key)[0], commit.STAGE)
-    context.instance.add_dynamic_partitions(str(DATASETS.name), [version.dataset for version in versions])
-    for version in versions:
-        context.log_event(_dataset_materialization(store, version, context.partition_key))
     manifest = read_manifest(store, commit.STAGE, context.partition_key)
     return result(store, manifest, watch, items=len(versions))
 
@@ -105,22 +99,3 @@ def dead_letters(context: dg.AssetExecutionContext, deployment: Deployment) -> d
     with permanent_errors_fail_at_once(), stopwatch() as watch:
         manifest = letters.send_dead_letters(deployment.store, deployment.settings, context.partition_key, _REJECTING)
     return result(deployment.store, manifest, watch, items=manifest.rows("samples"))
-
-
-def _dataset_materialization(store: ObjectStore, version: DatasetVersion, batch: str) -> dg.AssetMaterialization:
-    return dg.AssetMaterialization(
-        asset_key="training_datasets",
-        partition=version.dataset,
-        description=f"Version {version.version}: batch {batch} added.",
-        metadata={
-            "version": version.version,
-            "dagster/row_count": version.rows,
-            "bytes": version.byte_count,
-            "batch": batch,
-            "sha256": version.sha256,
-            "manifest": dg.MetadataValue.path(store.uri(version.path)),
-            "load with": dg.MetadataValue.md(
-                f'`ummp_assets.open_dataset("{version.dataset}", version={version.version})`'
-            ),
-        },
-    )

@@ -41,7 +41,7 @@ def topic_specs(settings: Settings) -> list[dg.AssetSpec]:
 
 def _spec(names: TopicNames, field: str) -> dg.AssetSpec:
     topic = getattr(names, field)
-    writers = {"dead": ["dead_letters"], "datasets": ["dataset_commits"]}
+    writers = {"dead": ["dead_letters"], "datasets": ["dataset_commits", "label_updates", "takedown_receipts"]}
     return dg.AssetSpec(
         key=topic_asset_key(topic),
         deps=writers.get(field, []),
