@@ -5,6 +5,7 @@ in turn on the same work, so that a machine whose speed drifts shifts both; a ra
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -95,8 +96,16 @@ def peer_python(name: str, requirements: Sequence[str]) -> Path | None:
     cache = Path(os.environ.get("UMMP_BENCHMARK_CACHE", Path.home() / ".cache" / "ummp-benchmarks"))
     folder = cache / f"{name}-{digest}"
     python = folder / "bin" / "python"
-    if (folder / "complete").exists():
-        return python
+    cache.mkdir(parents=True, exist_ok=True)
+    # Two benchmarks may want the same peer at the same time.
+    with (cache / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / "complete").exists() or _install(folder, python, name, requirements):
+            return python
+    return None
+
+
+def _install(folder: Path, python: Path, name: str, requirements: Sequence[str]) -> bool:
     notice(f"installing {name} into {folder}")
     shutil.rmtree(folder, ignore_errors=True)
     uv = shutil.which("uv")
@@ -110,9 +119,9 @@ def peer_python(name: str, requirements: Sequence[str]) -> Path | None:
     done = subprocess.run([*install, *requirements], capture_output=True, text=True)
     if done.returncode != 0:
         notice(f"left out: {name} could not be installed: {done.stderr.strip()[-500:]}")
-        return None
+        return False
     (folder / "complete").touch()
-    return python
+    return True
 
 
 def notice(text: str) -> None:
