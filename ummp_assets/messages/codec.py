@@ -56,7 +56,7 @@ def decode(model: type[_M], value: bytes | None, max_message_bytes: int) -> _M:
 
 def _parse(value: bytes) -> dict[str, Any]:
     try:
-        document = from_json(value)
+        document = from_json(value, allow_inf_nan=False)
     except ValueError as error:
         raise Undecodable(Reason.NOT_JSON, f"{error}; it begins {value[:60]!r}") from None
     if not isinstance(document, dict):

@@ -1,4 +1,4 @@
-"""The messages that UMMP reads, as models whose JSON Schemas are published in `schemas/`.
+"""The messages that UMMP reads, as models whose JSON Schemas are published in `published/` by `messages.json_schemas`.
 
 Unknown fields are kept (the original bytes are stored beside the parsed fields) and an unknown major version is a dead
 letter.
@@ -6,9 +6,18 @@ letter.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.config import JsonDict
 
 __all__ = [
     "DATASET_PATTERN",
@@ -45,8 +54,16 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
 
 
+def _exactly_one(*names: str) -> JsonDict:
+    """Say in JSON Schema what `_require_one` checks."""
+    return {"oneOf": [{"properties": {name: {"type": "string"}}, "required": [name]} for name in names]}
+
+
 class RequestMessage(_Message):
     """`ummp.request/1`: collect one URI into one dataset."""
+
+    # JSON has no word for what 1e999 becomes, so that it could not be stored as JSON.
+    model_config = ConfigDict(allow_inf_nan=False)
 
     schema_: Literal["ummp.request/1"] = Field("ummp.request/1", alias="schema")
     dataset: Dataset
@@ -54,20 +71,22 @@ class RequestMessage(_Message):
     modality: RequestModality = RequestModality.AUTO
     id: Text | None = Field(None, description="Idempotency key.")
     sha256: Sha256 | None = Field(None, description="What the bytes must hash to.")
-    label: Any = None
-    attributes: dict[str, Any] | None = None
+    label: JsonValue = None
+    attributes: dict[str, JsonValue] | None = None
     deadline: AwareDatetime | None = Field(None, description="No fetch begins after this time.")
 
 
 class LabelMessage(_Message):
     """`ummp.label/1`: label one sample, content or URI of a dataset."""
 
+    model_config = ConfigDict(allow_inf_nan=False, json_schema_extra=_exactly_one("sample_id", "sha256", "uri"))
+
     schema_: Literal["ummp.label/1"] = Field("ummp.label/1", alias="schema")
     dataset: Dataset
     sample_id: Text | None = None
     sha256: Sha256 | None = None
     uri: Uri | None = None
-    label: Any
+    label: JsonValue
     annotator: Text | None = None
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
 
@@ -79,6 +98,8 @@ class LabelMessage(_Message):
 
 class TakedownMessage(_Message):
     """`ummp.takedown/1`: take a content, URI, domain or sample out of every dataset."""
+
+    model_config = ConfigDict(json_schema_extra=_exactly_one("uri", "sha256", "domain", "sample_id"))
 
     schema_: Literal["ummp.takedown/1"] = Field("ummp.takedown/1", alias="schema")
     uri: Uri | None = None
