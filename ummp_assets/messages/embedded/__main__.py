@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--allow-remote", action="store_true")
     parser.add_argument("--fsync", action="store_true")
     parser.add_argument("--default-partitions", type=int, default=BrokerOptions.default_partitions)
+    parser.add_argument("--retention-check-seconds", type=float, default=BrokerOptions.retention_check_seconds)
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -29,6 +30,7 @@ def main() -> int:
         allow_remote=arguments.allow_remote,
         fsync=arguments.fsync,
         default_partitions=arguments.default_partitions,
+        retention_check_seconds=arguments.retention_check_seconds,
     )
     try:
         serve(options, lambda address: _report("listening", address), stop_with_stdin=arguments.exit_with_parent)

@@ -4,6 +4,7 @@ Versions end where a newer one would need what this broker has not: topic ids in
 KIP-890. Produce ends at 8, the last version with plain lengths: see `wire`.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -42,11 +43,15 @@ def _api(module: Any, name: str, min_version: int, max_version: int, handle: Han
     return Api(request_class, response_class, min_version, max_version, handle)
 
 
-def _api_versions(_: Call) -> Fields:
+def _api_versions(call: Call) -> Fields:
+    if call.version >= 3:
+        names = (call.request.client_software_name, call.request.client_software_version)
+        if not all(name and _SOFTWARE_NAME.fullmatch(name) for name in names):
+            return {"error_code": ErrorCode.INVALID_REQUEST, "api_keys": []}
     return {
         "error_code": ErrorCode.NONE,
         "api_keys": [
-            {"api_key": key, "min_version": api.min_version, "max_version": api.max_version}
+            {"api_key": key, "min_version": _ADVERTISED_MIN.get(key, api.min_version), "max_version": api.max_version}
             for key, api in sorted(APIS.items())
         ],
     }
@@ -93,4 +98,7 @@ _ALL = (
 )
 
 API_VERSIONS_KEY: int = metadata.ApiVersionsRequest.API_KEY
+# As Kafka 4 does: librdkafka takes a broker that lacks Produce 0 for one that cannot compress (KAFKA-18659).
+_ADVERTISED_MIN: Mapping[int, int] = {producer.ProduceRequest.API_KEY: 0}
+_SOFTWARE_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 APIS: Mapping[int, Api] = MappingProxyType({api.request_class.API_KEY: api for api in _ALL})

@@ -55,27 +55,27 @@ class Broker:
             raise EmbeddedBrokerFailed(f"the data folder {data_folder} cannot be used: {cause}") from cause
 
     async def keep_up(self) -> None:
-        """Every second until cancelled: abort overdue transactions, drop expired segments, write checkpoints."""
+        """Every second until cancelled: abort overdue transactions and write checkpoints."""
         while True:
             await asyncio.sleep(_UPKEEP_SECONDS)
             try:
                 self.transactions.abort_overdue()
                 for log in self.topics.logs():
-                    log.delete_expired()
-                    log.producers.forget_idle_since(now_ms() - _PRODUCER_EXPIRY_MS)
                     log.checkpoint_if_changed()
             except OSError:
                 _LOGGER.exception("upkeep failed; it is tried again")
 
-    async def keep_compact(self) -> None:
-        """Every second until cancelled: compact what needs it."""
+    async def keep_small(self, interval_seconds: float) -> None:
+        """At each interval until cancelled: drop expired segments, forget idle producers, compact what needs it."""
         while True:
-            await asyncio.sleep(_UPKEEP_SECONDS)
+            await asyncio.sleep(interval_seconds)
             for log in self.topics.logs():
                 try:
+                    log.delete_expired()
+                    log.producers.forget_idle_since(now_ms() - _PRODUCER_EXPIRY_MS)
                     await compact_if_dirty(log)
                 except (OSError, RequestError):
-                    _LOGGER.exception("compaction of %s failed; it is tried again", log.folder)
+                    _LOGGER.exception("retention or compaction of %s failed; it is tried again", log.folder)
 
     def close(self) -> None:
         """Write everything to the disk and unlock the folder."""

@@ -70,6 +70,7 @@ def start_broker(
     fsync: bool = False,
     allow_remote: bool = False,
     default_partitions: int = 1,
+    retention_check_seconds: float = 300.0,
 ) -> BrokerProcess:
     """Start the embedded broker and wait until it accepts connections.
 
@@ -89,6 +90,8 @@ def start_broker(
         Permit a host that other machines can reach.
     default_partitions:
         Partitions of topics that are created without a number; at least 1.
+    retention_check_seconds:
+        Time between two looks for expired segments and for logs to compact.
 
     Raises
     ------
@@ -102,6 +105,7 @@ def start_broker(
     """
     arguments = ["--data", str(data_directory), "--host", host, "--port", str(port), "--exit-with-parent"]
     arguments += ["--default-partitions", str(default_partitions)]
+    arguments += ["--retention-check-seconds", str(retention_check_seconds)]
     arguments += ["--fsync"] if fsync else []
     arguments += ["--allow-remote"] if allow_remote else []
     process = subprocess.Popen(

@@ -141,7 +141,7 @@ def validate_produced_batch(batch: memoryview, max_bytes: int) -> BatchHeader:
     header = read_header(batch)
     if header.magic != 2:
         raise RequestError(ErrorCode.INVALID_RECORD, f"record batches must have magic 2, not {header.magic}")
-    if HEADER_BYTES <= header.size < len(batch):
+    if header.size != len(batch):
         raise RequestError(ErrorCode.INVALID_RECORD, "a produce request must hold exactly one record batch")
     if not verify_checksum(batch, header):
         raise RequestError(ErrorCode.CORRUPT_MESSAGE, "the batch's checksum does not match its content")

@@ -24,12 +24,13 @@ __all__ = ["Server"]
 
 _LOGGER = logging.getLogger(__name__)
 _PRODUCE_KEY = 0
-_MIN_FRAME_BYTES = 10
+_MIN_FRAME_BYTES = 8  # api key, version, correlation id
 _MAX_PRODUCE_BYTES = 100 * 1024 * 1024  # Kafka's socket.request.max.bytes
 # kafka-python decodes the flexible versions of other requests without a bound on the length of a number: a megabyte
 # of 0xff bytes takes it seconds. No honest request of this kind on one machine comes near this.
 _MAX_OTHER_BYTES = 256 * 1024
-_LENGTH_AND_KEY = struct.Struct(">ih")
+_LENGTH = struct.Struct(">i")
+_KEY = struct.Struct(">h")
 _READ_AHEAD_BYTES = 1024 * 1024
 
 
@@ -104,9 +105,10 @@ class Server:
 
 
 async def _read_frame(reader: asyncio.StreamReader) -> bytes:
-    start = await reader.readexactly(_LENGTH_AND_KEY.size)
-    length, api_key = _LENGTH_AND_KEY.unpack(start)
-    limit = _MAX_PRODUCE_BYTES if api_key == _PRODUCE_KEY else _MAX_OTHER_BYTES
-    if not _MIN_FRAME_BYTES <= length <= limit:
-        raise MalformedRequest(f"a request of {length} bytes, which should be {_MIN_FRAME_BYTES} to {limit}")
-    return start[4:] + await reader.readexactly(length - 2)
+    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    if not _MIN_FRAME_BYTES <= length <= _MAX_PRODUCE_BYTES:
+        raise MalformedRequest(f"a request of {length} bytes")
+    start = await reader.readexactly(_KEY.size)
+    if length > _MAX_OTHER_BYTES and _KEY.unpack(start)[0] != _PRODUCE_KEY:
+        raise MalformedRequest(f"a request of {length} bytes that is no Produce")
+    return start + await reader.readexactly(length - len(start))

@@ -39,6 +39,8 @@ class BrokerOptions:
         Force acknowledged data to the disk, so that they survive a loss of power as well as a killed process.
     default_partitions:
         Partitions of topics that are created without a number; at least 1.
+    retention_check_seconds:
+        Time between two looks for expired segments and for logs to compact; Kafka's default is 300 s.
     """
 
     data_directory: Path
@@ -47,6 +49,7 @@ class BrokerOptions:
     allow_remote: bool = False
     fsync: bool = False
     default_partitions: int = 1
+    retention_check_seconds: float = 300.0
 
 
 def serve(options: BrokerOptions, on_listening: Callable[[str], None], *, stop_with_stdin: bool = False) -> None:
@@ -86,7 +89,10 @@ async def _serve(options: BrokerOptions, on_listening: Callable[[str], None], *,
         loop.add_reader(sys.stdin.fileno(), stop.set)
     try:
         address = f"{options.host}:{await _listen(server, options)}"
-        upkeep = [asyncio.create_task(broker.keep_up()), asyncio.create_task(broker.keep_compact())]
+        upkeep = [
+            asyncio.create_task(broker.keep_up()),
+            asyncio.create_task(broker.keep_small(options.retention_check_seconds)),
+        ]
         _LOGGER.info(_NOTICE, address, options.data_directory)
         on_listening(address)
         await stop.wait()
