@@ -1,15 +1,16 @@
 """Reading a dataset version in a training process, without Dagster and without pandas unless it is asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from ummp_assets.datasets.packing import unpack, unpacked_schema
-from ummp_assets.datasets.schemas import conform, find_schema
-from ummp_assets.datasets.shard_files import read_shard
+from ummp_assets.datasets.packing import unpacked_schema
+from ummp_assets.datasets.reading_order import Part
+from ummp_assets.datasets.schemas import find_schema
 from ummp_assets.datasets.splits import SPLITS
+from ummp_assets.datasets.stream import BatchStream
 from ummp_assets.datasets.versions import DatasetVersion, Shard, latest_version, read_shards, read_version
 from ummp_assets.datasets.withdrawals import is_withdrawn
 from ummp_assets.errors import DatasetNotFound, InvalidInput
@@ -71,23 +72,45 @@ class Dataset:
         """Columns of the rows; raises `InvalidInput` when the dataset mixes modalities and none was chosen."""
         return unpacked_schema(self._packed_schema(self._one_modality()))
 
-    def iter_batches(self, batch_rows: int = 1_024) -> Iterator[pa.RecordBatch]:
-        """Yield all rows in order, at most `batch_rows` at once, each batch of one modality.
+    def iter_batches(
+        self,
+        batch_rows: int = 1_024,
+        *,
+        shuffle_seed: int | None = None,
+        part: Part | None = None,
+        drop_last: bool = False,
+    ) -> BatchStream:
+        """Return a stream of batches of `batch_rows` rows, each batch of one modality.
 
-        Images come as fixed-shape tensors, waveforms, spectrograms and token ids as lists. Memory is bounded by a row
-        group.
+        Images come as fixed-shape tensors, waveforms, spectrograms and token ids as lists. The stream can be iterated
+        once an epoch, and resumed with `state_dict` and `load_state_dict`.
+
+        Parameters
+        ----------
+        shuffle_seed:
+            Row groups are shuffled as a whole and rows inside a buffer of 8 row groups, anew each epoch; not given,
+            rows come in order.
+        part:
+            The share of this process: every row is in exactly one part, and parts differ by one row at most.
+        drop_last:
+            Leave out a last batch that is not full.
 
         Raises
         ------
         ManifestCorrupt
-            A shard is missing or damaged; the message names it and the command that repairs it.
+            While reading: a shard is missing or damaged; the message names it and the command that repairs it.
         """
-        for shard in self.shards:
-            schema = self._packed_schema(shard.modality)
-            for rows in read_shard(
-                self._store, shard.path, shard.footer_sha256, columns=schema.names, batch_rows=batch_rows
-            ):
-                yield unpack(conform(rows, schema))
+        modalities = sorted({shard.modality for shard in self.shards})
+        return BatchStream(
+            self._store,
+            self.shards,
+            {modality: self._packed_schema(modality) for modality in modalities},
+            identity=f"{self.version.dataset} v{self.version.version} {self.version.sha256[:16]} {self.split}",
+            batch_rows=batch_rows,
+            shuffle_seed=shuffle_seed,
+            part=part,
+            drop_last=drop_last,
+        )
 
     def to_arrow(self) -> pa.Table:
         """Return all rows as one table; raises as `schema` and `iter_batches` do."""

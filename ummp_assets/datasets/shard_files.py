@@ -18,7 +18,7 @@ from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import FileEntry, hash_file
 from ummp_assets.storage.tables import hash_footer
 
-__all__ = ["ShardKey", "ShardWriter", "read_shard", "scan_batch_rows"]
+__all__ = ["ShardKey", "ShardWriter", "check_footer", "damaged", "read_shard", "scan_batch_rows"]
 
 _ROW_GROUP_BYTES = 8 * 2**20
 _MAX_PENDING_BYTES = 256 * 2**20
@@ -146,17 +146,14 @@ def read_shard(
     """
     try:
         with store.open(path) as file:
-            _check_footer(file, footer_sha256)
+            check_footer(file, footer_sha256)
             with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
                 known = set(parquet.schema_arrow.names)
                 wanted = None if columns is None else [name for name in columns if name in known]
                 for group in range(parquet.num_row_groups):
                     yield from parquet.iter_batches(batch_size=batch_rows, row_groups=[group], columns=wanted)
     except (ObjectNotFound, pa.ArrowException, OSError, ValueError) as error:
-        raise ManifestCorrupt(
-            f"shard {store.uri(path)} is missing or damaged: {error}. `ummp datasets scrub --repair` restores it from "
-            "a replica, `ummp datasets rebuild` from the stored raw bytes."
-        ) from error
+        raise damaged(store, path, error) from error
 
 
 def scan_batch_rows(entries: Iterable[FileEntry]) -> int:
@@ -167,6 +164,15 @@ def scan_batch_rows(entries: Iterable[FileEntry]) -> int:
     return max(1, min(_MAX_SCAN_ROWS, _SCAN_BYTES * rows // max(1, byte_count)))
 
 
-def _check_footer(file: BinaryIO, sha256: str) -> None:
+def damaged(store: ObjectStore, path: str, cause: object) -> ManifestCorrupt:
+    """Return the error that names a shard and the commands that repair it."""
+    return ManifestCorrupt(
+        f"shard {store.uri(path)} is missing or damaged: {cause}. `ummp datasets scrub --repair` restores it from a "
+        "replica, `ummp datasets rebuild` from the stored raw bytes."
+    )
+
+
+def check_footer(file: BinaryIO, sha256: str) -> None:
+    """Raise `ValueError` unless the Parquet file's footer is the one that was written."""
     if hash_footer(file) != sha256:
         raise ValueError("its footer is not the one that was written")
