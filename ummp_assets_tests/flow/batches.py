@@ -64,11 +64,30 @@ def tick(instance: dg.DagsterInstance, sensor: str = "requests_sensor", cursor: 
     return result
 
 
-def run_batch(instance: dg.DagsterInstance, key: str, *, raw: bool = True) -> dg.ExecuteInProcessResult:
+def run_batch(
+    instance: dg.DagsterInstance, key: str, *, job: str = "requests_job", raw: bool = True
+) -> dg.ExecuteInProcessResult:
     """Run a batch; without `raw` only what follows from the stored raw bytes."""
-    selection = None if raw else [dg.AssetKey(name) for name in _ASSETS_AFTER_DOWNLOADS]
-    job = defs().resolve_job_def("requests_job")
-    return job.execute_in_process(partition_key=key, instance=instance, raise_on_error=False, asset_selection=selection)
+    return (
+        defs()
+        .resolve_job_def(job)
+        .execute_in_process(
+            partition_key=key,
+            instance=instance,
+            raise_on_error=False,
+            asset_selection=None if raw else [dg.AssetKey(name) for name in _ASSETS_AFTER_DOWNLOADS],
+        )
+    )
+
+
+def send(settings: Settings, topic: str, *documents: dict[str, Any]) -> None:
+    """Send JSON messages and wait until the broker has them."""
+    producer = make_producer(settings)
+    try:
+        for sent in [producer.send(topic, value=json.dumps(document).encode()) for document in documents]:
+            sent.get(timeout=10)
+    finally:
+        producer.close()
 
 
 def rejections(store: ObjectStore, key: str) -> Counter[tuple[str, str]]:
