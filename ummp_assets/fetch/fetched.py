@@ -82,10 +82,13 @@ class Failure:
 
 Result = Fetched | Failure
 
+# Made once: `json.dumps` makes an encoder for each call, which costs as much as the encoding.
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
+
 
 def attempts_json(attempts: Sequence[Attempt]) -> str:
     """Return the attempts as the JSON array that RAW_SCHEMA.attempts holds."""
-    return json.dumps(
+    return _encode(
         [
             {
                 "time": item.time,
@@ -96,11 +99,10 @@ def attempts_json(attempts: Sequence[Attempt]) -> str:
                 "bytes": item.byte_count,
             }
             for item in attempts
-        ],
-        ensure_ascii=False,
+        ]
     )
 
 
 def evidence_json(evidence: Mapping[str, Any]) -> str | None:
     """Return what policy decided as the JSON object that RAW_SCHEMA.evidence holds, None when it decided nothing."""
-    return json.dumps(evidence, ensure_ascii=False, sort_keys=True) if evidence else None
+    return _encode(evidence) if evidence else None

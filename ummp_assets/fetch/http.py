@@ -186,6 +186,7 @@ class HttpFetcher:
 
     def _start_transfers(self, now: float) -> None:
         limit = self._settings.max_connections
+        started = timestamp(self._now())
         while len(self._running) - self._stalled < limit and len(self._running) < self._max_running:
             download = self._queues.take(now)
             if download is None:
@@ -195,7 +196,7 @@ class HttpFetcher:
                 self._give_up(download, *refusal)
                 continue
             transfer = self._idle.pop() if self._idle else HttpTransfer(self._settings, self._addresses)
-            transfer.begin(download, timestamp(self._now()))
+            transfer.begin(download, started)
             self._running.add(transfer)
             self._loop.start(transfer.handle)
 
@@ -245,7 +246,8 @@ class HttpFetcher:
             _log.info("attempt %d at %s: %s", len(download.attempts), download.url.text, verdict.error)
             self._fail(transfer, verdict, code)
         else:
-            _log.debug("attempt %d at %s: %s", len(download.attempts), download.url.text, transfer.status)
+            if _log.isEnabledFor(logging.DEBUG):
+                _log.debug("attempt %d at %s: %s", len(download.attempts), download.url.text, transfer.status)
             self._answered(transfer)
         self._idle.append(transfer)
 

@@ -77,7 +77,7 @@ class HttpTransfer:
     storage_error: OSError | None
     received_bytes: int
     stalled: bool
-    _headers: dict[str, str] | None
+    _parsed: tuple[int | None, dict[str, str]] | None
     _sink: Callable[[bytes], None] | None
     _seen_bytes: int
 
@@ -106,14 +106,18 @@ class HttpTransfer:
     @property
     def headers(self) -> Mapping[str, str]:
         """Headers of the last response by lower-case name; those that came several times joined by commas."""
-        if self._headers is None:
-            self._headers = _parse_headers(self._lines)
-        return self._headers
+        return self._head[1]
 
     @property
     def status(self) -> int | None:
         """Status of the last response, None when none came."""
-        return self.handle.getinfo(pycurl.RESPONSE_CODE) or None
+        return self._head[0]
+
+    @property
+    def _head(self) -> tuple[int | None, dict[str, str]]:
+        if self._parsed is None:
+            self._parsed = _parse_head(self._lines)
+        return self._parsed
 
     @property
     def header_bytes(self) -> int:
@@ -177,7 +181,7 @@ class HttpTransfer:
 
     def _forget(self) -> None:
         self._lines.clear()
-        self._headers = None
+        self._parsed = None
         self._sink = None
         self._seen_bytes = -1
         self.stalled = False
@@ -215,7 +219,7 @@ class HttpTransfer:
 
     def _choose_sink(self) -> Callable[[bytes], None]:
         download = self.download
-        status = _status_of(self._lines)
+        status = self.status or 0
         if status == 206:
             # Only what was asked for: the part that begins where the body so far ends.
             wanted = f"bytes {download.resume_at}-"
@@ -251,21 +255,19 @@ def _conditions(download: Download) -> list[str]:
     return [f"If-Modified-Since: {stored.last_modified}"] if stored.last_modified else []
 
 
-def _status_of(lines: list[bytes]) -> int:
-    # Interim responses (1xx) come before the final one, whose status line is the last.
-    for line in reversed(lines):
-        if line.startswith(b"HTTP/"):
-            return int(line.split(None, 2)[1])
-    return 0
-
-
-def _parse_headers(lines: list[bytes]) -> dict[str, str]:
+def _parse_head(lines: list[bytes]) -> tuple[int | None, dict[str, str]]:
+    """Return status and headers of the last response; interim ones (1xx) come before the final one."""
+    status: int | None = None
     headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.decode("latin-1").partition(":")
-        if colon:
-            key, text = name.strip().lower(), value.strip()
-            headers[key] = f"{headers[key]}, {text}" if key in headers else text
-        elif name.startswith("HTTP/"):
+    # Decoded in one piece: line by line took twice as long.
+    for line in b"".join(lines).decode("latin-1").split("\n"):
+        if line.startswith("HTTP/"):
+            code = line.split(None, 2)[1:2]
+            status = int(code[0]) if code and code[0].isdecimal() else None
             headers.clear()
-    return headers
+            continue
+        name, colon, value = line.partition(":")
+        if colon:
+            key, text = name.rstrip().lower(), value.strip()
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return status, headers

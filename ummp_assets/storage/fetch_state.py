@@ -7,7 +7,7 @@ All of it can be lost: the next fetches ask again. Times are Unix seconds.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -108,6 +108,9 @@ class RestingHost:
     cause: str
 
 
+_Entry = StoredFetch | StoredRobots | RestingHost
+
+
 class FetchState:
     """The look-ups; every method raises `IndexUnavailable` when the database does not answer."""
 
@@ -125,7 +128,7 @@ class FetchState:
 
     def record_fetches(self, fetches: Iterable[tuple[str, StoredFetch]]) -> None:
         """Put the last fetch of each URI; of two for the same URI the later one stays."""
-        self._put(_FETCHES, {_digest(uri): {"uri_sha256": _digest(uri), **asdict(fetch)} for uri, fetch in fetches})
+        self._put(_FETCHES, "uri_sha256", ((_digest(uri), fetch) for uri, fetch in fetches))
 
     def find_robots(self, origins: Iterable[str], *, fetched_after: float) -> dict[str, StoredRobots]:
         """Return the answers to /robots.txt that are not older than a time, by origin."""
@@ -134,7 +137,7 @@ class FetchState:
 
     def record_robots(self, answers: Mapping[str, StoredRobots]) -> None:
         """Put answers to /robots.txt by origin."""
-        self._put(_ROBOTS, {origin: {"origin": origin, **asdict(answer)} for origin, answer in answers.items()})
+        self._put(_ROBOTS, "origin", answers.items())
 
     def find_resting(self, origins: Iterable[str], *, now: float) -> dict[str, RestingHost]:
         """Return the hosts that are to be left alone at the moment, by origin."""
@@ -143,7 +146,7 @@ class FetchState:
 
     def record_resting(self, hosts: Mapping[str, RestingHost]) -> None:
         """Let hosts rest, by origin."""
-        self._put(_RESTING, {origin: {"origin": origin, **asdict(host)} for origin, host in hosts.items()})
+        self._put(_RESTING, "origin", hosts.items())
 
     def lease_connections(
         self, holder: str, hosts: Mapping[str, tuple[int, int]], *, now: float, expires_at: float
@@ -202,11 +205,18 @@ class FetchState:
             for row in rows:
                 yield dict(row._mapping)
 
-    def _put(self, table: sa.Table, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    def _put(self, table: sa.Table, key: str, entries: Iterable[tuple[str, _Entry]]) -> None:
+        latest = dict(entries)
         # In order of the key: writers that lock the same rows in other orders deadlock.
-        for chunk in _batched(sorted(rows)):
+        for chunk in _batched(sorted(latest)):
+            rows = [_row(key, value, latest[value]) for value in chunk]
             with self._index.transaction() as connection:
-                connection.execute(_upsert(connection, table), [rows[key] for key in chunk])
+                connection.execute(_upsert(connection, table), rows)
+
+
+def _row(key: str, value: str, entry: _Entry) -> dict[str, Any]:
+    # Not `asdict`, which copies deeply: it took 6 of the 15 microseconds that a row costs.
+    return {key: value, **{name: getattr(entry, name) for name in entry.__slots__}}
 
 
 def _upsert(connection: sa.Connection, table: sa.Table) -> sa.Insert:
