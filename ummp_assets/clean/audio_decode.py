@@ -17,6 +17,7 @@ __all__ = ["DecodedAudio", "decode_audio"]
 
 Samples = npt.NDArray[np.float32]
 
+_INT16_FULL_SCALE = 32_768
 _MIN_SOURCE_RATE_HZ, _MAX_SOURCE_RATE_HZ = 1_000, 768_000
 
 
@@ -69,15 +70,13 @@ def _read(source: AudioSource, audio_format: AudioFormat, settings: AudioSetting
         return _too_long(announced / rate_hz, settings)
     meter = LevelMeter(rate_hz, settings.silence_dbfs)
     resampler = soxr.ResampleStream(rate_hz, settings.sample_rate_hz, 1, dtype="float32", quality="HQ")
-    weights = np.full(source.channels, 1 / source.channels, np.float32)
     parts: list[Samples] = []
     frames = 0
     for block in source.blocks:
         frames += len(block)
         if frames > settings.max_seconds * rate_hz:
             return _too_long(frames / rate_hz, settings)
-        # A product with weights takes a third of the time of a mean over the short axis.
-        mono = block[:, 0] if source.channels == 1 else block @ weights
+        mono = _mix(block)
         meter.add(block, mono)
         if not meter.is_finite:
             return Refusal(Reason.CORRUPT_AUDIO, "some samples are not finite numbers")
@@ -92,6 +91,18 @@ def _read(source: AudioSource, audio_format: AudioFormat, settings: AudioSetting
     waveform = np.concatenate(parts)
     np.clip(waveform, -1.0, 1.0, out=waveform)
     return meter.check(settings) or DecodedAudio(waveform, rate_hz, source.channels, audio_format)
+
+
+def _mix(block: npt.NDArray[np.float32] | npt.NDArray[np.int16]) -> Samples:
+    """Return the average of the channels, -1 to 1. [shape=(frames,)]"""
+    # Channel by channel: a mean over the short axis takes three times as long.
+    mono = block[:, 0].astype(np.float32)
+    for channel in range(1, block.shape[1]):
+        mono += block[:, channel]
+    full_scale = _INT16_FULL_SCALE if block.dtype == np.int16 else 1
+    if full_scale * block.shape[1] != 1:
+        mono *= np.float32(1 / (full_scale * block.shape[1]))
+    return mono
 
 
 def _too_long(seconds: float, settings: AudioSettings) -> Refusal:

@@ -14,6 +14,7 @@ __all__ = ["LevelMeter"]
 Samples = npt.NDArray[np.float32]
 
 _FULL_SCALE = 0.999
+_INT16_FULL_SCALE = 32_768
 _FRAME_SECONDS = 0.02
 _LOWEST_DBFS = -200.0
 
@@ -29,28 +30,31 @@ class LevelMeter:
     def __init__(self, sample_rate_hz: int, silence_dbfs: float) -> None:
         self._frame_samples = max(1, round(_FRAME_SECONDS * sample_rate_hz))
         self._silent_power = 10 ** (silence_dbfs / 10)
+        self._rest: Samples = np.empty(0, np.float32)
         self._energy = 0.0
         self._samples = self._frames = self._silent_frames = 0
         self._clipped = self._channel_samples = 0
 
-    def add(self, block: Samples, mono: Samples) -> None:
+    def add(self, block: Samples | npt.NDArray[np.int16], mono: Samples) -> None:
         """Measure a block.
 
         Parameters
         ----------
         block:
-            [shape=(n, channels)]
+            As decoded. [shape=(n, channels)]
         mono:
             Their average. [shape=(n,)]
         """
         self._energy += float(np.dot(mono, mono))
         self._samples += len(mono)
         self._channel_samples += block.size
-        if max(block.max(), -block.min()) >= _FULL_SCALE:
-            full = np.abs(block) >= _FULL_SCALE
+        full_scale = _FULL_SCALE * (_INT16_FULL_SCALE if block.dtype == np.int16 else 1)
+        if block.max() >= full_scale or block.min() <= -full_scale:
+            full = (block >= full_scale) | (block <= -full_scale)
             self._clipped += int(np.count_nonzero(full[1:] & full[:-1]))
-        whole = len(mono) // self._frame_samples * self._frame_samples
-        frames = mono[:whole].reshape(-1, self._frame_samples)
+        pending = np.concatenate([self._rest, mono])
+        whole = len(pending) // self._frame_samples * self._frame_samples
+        frames, self._rest = pending[:whole].reshape(-1, self._frame_samples), pending[whole:]
         powers = np.einsum("ij,ij->i", frames, frames) / self._frame_samples
         self._frames += len(frames)
         self._silent_frames += int(np.count_nonzero(powers < self._silent_power))

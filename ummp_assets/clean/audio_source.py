@@ -13,9 +13,11 @@ from ummp_assets.clean.audio_format import AudioFormat
 
 __all__ = ["AudioSource", "open_source"]
 
-Samples = npt.NDArray[np.float32]
+Samples = npt.NDArray[np.float32] | npt.NDArray[np.int16]
 
-_BLOCK_SAMPLES = 1 << 20
+# Small enough for the second-level cache, large enough for the resampler.
+_BLOCK_SAMPLES = 1 << 17
+_INT16_SUBTYPES = ("PCM_16", "PCM_S8", "PCM_U8")
 _MAX_ANNOUNCED_FRAMES = 1 << 48
 # Gapless playback cuts the encoder's delay and padding, of which decoders of MP3 keep one frame more or less.
 _MP3_SLACK_FRAMES = 4 * 1_152
@@ -32,7 +34,8 @@ class AudioSource:
     slack_frames:
         So many fewer are no sign of truncation.
     blocks:
-        Samples, -1 to 1 where the file keeps to it. [shape=(frames, channels)] each
+        Samples as float32, -1 to 1 where the file keeps to it, or as int16 where the file holds no more bits; each
+        block is valid until the next. [shape=(frames, channels)]
     """
 
     sample_rate_hz: int
@@ -79,12 +82,14 @@ class _LenientBytes(io.BytesIO):
 
 
 def _read_blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
-    frames = max(1, _BLOCK_SAMPLES // file.channels)
+    # libsndfile takes 3.8 ms to make floats of 30 s in stereo, and 0.2 ms to hand out what it read.
+    dtype = np.dtype(np.int16 if file.subtype in _INT16_SUBTYPES else np.float32)
+    buffer = np.empty((max(1, _BLOCK_SAMPLES // file.channels), file.channels), dtype)
     while True:
-        block = file.read(frames, dtype="float32", always_2d=True)
+        block = file.read(len(buffer), dtype=dtype.name, always_2d=True, out=buffer)
         if len(block):
             yield block
-        if len(block) < frames:
+        if len(block) < len(buffer):
             return
 
 
@@ -99,7 +104,7 @@ def _open_m4a(data: bytes) -> Iterator[AudioSource]:
         stream = container.streams.audio[0]
         planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
 
-        def blocks() -> Iterator[Samples]:
+        def blocks() -> Iterator[npt.NDArray[np.float32]]:
             for frame in container.decode(stream):
                 for converted in planar.resample(frame):
                     yield np.asarray(converted.to_ndarray().T, np.float32)
