@@ -1,14 +1,15 @@
 """Reading Kafka: watermarks for sensors, and exactly the messages of a batch's range for assets."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from kafka import IsolationLevel, KafkaConsumer, OffsetSpec, TopicPartition
-from kafka.errors import OffsetOutOfRangeError
+from kafka.errors import KafkaTimeoutError, OffsetOutOfRangeError
 
-from ummp_assets.errors import BrokerUnavailable
+from ummp_assets.errors import BrokerUnavailable, OffsetsWentBack, UmmpError
 from ummp_assets.messages.clients import broker_errors, make_admin, make_consumer
 from ummp_assets.messages.ranges import Batch, OffsetRange, Watermarks
 from ummp_assets.settings import Settings
@@ -16,7 +17,6 @@ from ummp_assets.settings import Settings
 __all__ = ["Message", "RangeReader", "read_watermarks"]
 
 _POLL_MS = 1_000
-_STALLED_SECONDS = 30.0
 _CHUNK_MESSAGES = 2_000
 
 
@@ -77,16 +77,23 @@ class RangeReader:
     Offsets that hold no message (compacted away, aborted, transaction markers) are counted in `gaps`; those that
     Kafka's retention deleted before they were read in `expired`. After a whole iteration
     `messages + gaps + expired == batch.messages`.
+
+    Parameters
+    ----------
+    stalled_seconds:
+        A broker that gives nothing for so long, though the range goes on, is unavailable.
     """
 
-    def __init__(self, settings: Settings, batch: Batch) -> None:
-        self._settings, self._batch = settings, batch
+    def __init__(self, settings: Settings, batch: Batch, *, stalled_seconds: float = 30.0) -> None:
+        self._settings, self._batch, self._stalled_seconds = settings, batch, stalled_seconds
+        self._timeout_ms = int(settings.kafka_timeout_seconds * 1000)
         self.messages = 0
         self.gaps = 0
         self.expired: list[OffsetRange] = []
 
     def __iter__(self) -> Iterator[list[Message]]:
-        """Yield the messages in chunks of at most 2,000; raises `BrokerUnavailable`."""
+        """Yield the messages in chunks of at most 2,000; raises `BrokerUnavailable`, or `OffsetsWentBack` when the
+        topic ends before the range does."""
         with make_consumer(self._settings, max_poll_records=_CHUNK_MESSAGES) as consumer:
             for wanted in self._batch.ranges:
                 if len(wanted):
@@ -105,10 +112,12 @@ class RangeReader:
             try:
                 records = consumer.poll(timeout_ms=_POLL_MS).get(partition, [])
             except OffsetOutOfRangeError:
-                # Retention deleted messages between the look-up and the fetch.
-                start += self._skip_expired(consumer, partition, wanted, position) - position
-                position = max(position, consumer.beginning_offsets([partition])[partition])
-                consumer.seek(partition, min(position, wanted.end))
+                # Retention deleted messages between the look-up and the fetch, or the topic is another one now.
+                left = self._skip_expired(consumer, partition, wanted, position)
+                if left == position:
+                    raise self._went_back(partition, position) from None
+                start, position = start + left - position, left
+                consumer.seek(partition, position)
                 continue
             chunk = [_message(record) for record in records if record.offset < wanted.end]
             seen += len(chunk)
@@ -117,18 +126,34 @@ class RangeReader:
             reached = consumer.position(partition)
             if reached > position:
                 position, progress = reached, time.monotonic()
-            elif time.monotonic() - progress > _STALLED_SECONDS:
-                raise BrokerUnavailable(
-                    self._settings.bootstrap_servers,
-                    f"{partition} gave nothing beyond offset {position} for {_STALLED_SECONDS:.0f} s",
-                )
+            elif time.monotonic() - progress > self._stalled_seconds:
+                raise self._stalled(consumer, partition, position, wanted)
         self.messages += seen
         self.gaps += wanted.end - start - seen
+
+    def _stalled(
+        self, consumer: KafkaConsumer, partition: TopicPartition, position: int, wanted: OffsetRange
+    ) -> UmmpError:
+        with contextlib.suppress(KafkaTimeoutError):
+            if consumer.end_offsets([partition], self._timeout_ms)[partition] < wanted.end:
+                return self._went_back(partition, position)
+        return BrokerUnavailable(
+            self._settings.bootstrap_servers,
+            f"{partition.topic} {partition.partition} gave nothing beyond offset {position} for "
+            f"{self._stalled_seconds:.0f} s",
+        )
+
+    def _went_back(self, partition: TopicPartition, position: int) -> OffsetsWentBack:
+        return OffsetsWentBack(
+            f"batch {self._batch.key} goes on beyond offset {position} of partition {partition.partition}, but the "
+            "topic does not: it was deleted and made anew, or the broker lost messages. Use another UMMP_TOPIC_PREFIX "
+            "or another store."
+        )
 
     def _skip_expired(
         self, consumer: KafkaConsumer, partition: TopicPartition, wanted: OffsetRange, position: int
     ) -> int:
-        low: int = min(consumer.beginning_offsets([partition])[partition], wanted.end)
+        low: int = min(consumer.beginning_offsets([partition], self._timeout_ms)[partition], wanted.end)
         if low > position:
             self.expired.append(OffsetRange(wanted.partition, position, low))
         return max(position, low)

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -48,18 +49,25 @@ class Relay:
         self.requests: Counter[int] = Counter()
         self.answered_bytes = 0
         self._held: tuple[int, bool] | None = None
-        self._reached = threading.Event()
+        self._reached, self._released = threading.Event(), threading.Event()
         self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._start(self._accept)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listener.close()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self.cut()
+        self.release()
+        for thread in self._threads:
+            thread.join(_WAIT_SECONDS)
+        for end in [self._listener, *self._sockets]:
+            end.close()
 
     def cut(self) -> None:
         """Break all connections, as a network does."""
@@ -71,31 +79,40 @@ class Relay:
         """Keep back the next request of a kind, or with `answer` let the broker carry it out and keep back what it
         says."""
         self._reached.clear()
+        self._released.clear()
         self._held = (api_key, answer)
 
     def wait_until_held(self) -> None:
-        """Wait until something is kept back, then keep back nothing further."""
+        """Wait until something is kept back."""
         assert self._reached.wait(_WAIT_SECONDS), f"no request {self._held} came; seen: {self.requests}"
+
+    def release(self) -> None:
+        """Pass on what was kept back, and everything from now on."""
         self._held = None
+        self._released.set()
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self._sockets.append(client)
                 broker = socket.create_connection(self._broker)
-                self._sockets += [client, broker]
+                self._sockets.append(broker)
                 kinds: dict[int, int] = {}
-                threading.Thread(target=self._pass_requests, args=(client, broker, kinds), daemon=True).start()
-                threading.Thread(target=self._pass_answers, args=(broker, client, kinds), daemon=True).start()
+                self._start(self._pass_requests, client, broker, kinds)
+                self._start(self._pass_answers, broker, client, kinds)
 
     def _pass_requests(self, client: socket.socket, broker: socket.socket, kinds: dict[int, int]) -> None:
         while frame := _read_frame(client):
             api_key, _, correlation_id = _REQUEST_HEAD.unpack_from(frame, _LENGTH.size)
             self.requests[api_key] += 1
             kinds[correlation_id] = api_key
-            if self._held == (api_key, False):
-                self._reached.set()
-                return
+            self._wait_while_held(api_key, answer=False)
             with contextlib.suppress(OSError):
                 broker.sendall(frame)
         _close(broker)
@@ -104,13 +121,16 @@ class Relay:
         own = b"127.0.0.1" + _PORT.pack(self._port)
         while frame := _read_frame(broker):
             (correlation_id,) = _PORT.unpack_from(frame, _LENGTH.size)
-            if self._held == (kinds.pop(correlation_id, -1), True):
-                self._reached.set()
-                return
+            self._wait_while_held(kinds.pop(correlation_id, -1), answer=True)
             self.answered_bytes += len(frame)
             with contextlib.suppress(OSError):
                 client.sendall(frame.replace(b"127.0.0.1" + _PORT.pack(self._broker[1]), own))
         _close(client)
+
+    def _wait_while_held(self, api_key: int, *, answer: bool) -> None:
+        if self._held == (api_key, answer):
+            self._reached.set()
+            self._released.wait()
 
 
 def _read_frame(source: socket.socket) -> bytes:
