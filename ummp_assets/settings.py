@@ -17,6 +17,7 @@ from ummp_assets.text_settings import (
     FineWebSettings,
     GopherQualitySettings,
     GopherRepetitionSettings,
+    PersonalData,
     QualityRule,
 )
 
@@ -189,6 +190,10 @@ class TextSettings(BaseModel):
     gopher_quality: GopherQualitySettings = GopherQualitySettings()
     c4: C4Settings = C4Settings()
     fineweb: FineWebSettings = FineWebSettings()
+    personal_data: tuple[PersonalData, ...] = Field(
+        ("email", "phone", "ip_address", "credit_card", "resident_id"),
+        description="Kinds that are replaced by placeholders such as <email>; none: the text stays as it is.",
+    )
     near_duplicate_similarity: Annotated[float, Field(ge=0.5, le=1)] | None = Field(
         0.8, description="Texts whose estimated Jaccard similarity is at least this are near duplicates."
     )

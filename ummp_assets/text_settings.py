@@ -4,11 +4,20 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["C4Settings", "FineWebSettings", "GopherQualitySettings", "GopherRepetitionSettings", "QualityRule"]
+__all__ = [
+    "C4Settings",
+    "FineWebSettings",
+    "GopherQualitySettings",
+    "GopherRepetitionSettings",
+    "PersonalData",
+    "QualityRule",
+]
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 QualityRule = Literal["gopher_repetition", "gopher_quality", "c4", "fineweb"]
+
+PersonalData = Literal["email", "phone", "ip_address", "credit_card", "resident_id"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

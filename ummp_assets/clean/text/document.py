@@ -1,6 +1,7 @@
 """One raw document to a clean one, or to the rule that it broke."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ummp_assets.clean.refusals import Refusal
@@ -8,6 +9,7 @@ from ummp_assets.clean.text.decoding import CorruptText, decode
 from ummp_assets.clean.text.language import detect_language
 from ummp_assets.clean.text.main_text import extract_main_text, is_html
 from ummp_assets.clean.text.normalise import normalise_text
+from ummp_assets.clean.text.personal_data import replace_personal_data
 from ummp_assets.clean.text.quality import judge_quality
 from ummp_assets.clean.text.repetition import judge_repetition
 from ummp_assets.clean.text.web_lines import judge_fineweb, keep_c4_lines
@@ -20,13 +22,14 @@ __all__ = ["CleanDocument", "apply_quality_rules", "clean_document"]
 
 @dataclass(frozen=True, slots=True)
 class CleanDocument:
-    """A text that passed every rule; `content_sha256` is of its UTF-8 form."""
+    """A text that passed every rule; `content_sha256` is of its UTF-8 form, `replaced` counts personal data by kind."""
 
     text: str
     content_sha256: str
     language: str
     language_score: float
     encoding: str
+    replaced: Mapping[str, int]
 
 
 def clean_document(data: bytes, media_type: str | None, settings: TextSettings) -> CleanDocument | Refusal:
@@ -53,8 +56,10 @@ def clean_document(data: bytes, media_type: str | None, settings: TextSettings) 
         return judged
     if refusal := _judge_length(judged, settings):
         return refusal
-    digest = hashlib.sha256(judged.encode()).hexdigest()
-    return CleanDocument(judged, digest, language, score, decoded.encoding)
+    # Last, so that the rules judge what the author wrote.
+    text, replaced = replace_personal_data(judged, settings.personal_data)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return CleanDocument(text, digest, language, score, decoded.encoding, replaced)
 
 
 def apply_quality_rules(text: str, language: str, settings: TextSettings) -> str | Refusal:

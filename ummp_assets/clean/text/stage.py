@@ -1,5 +1,6 @@
 """The stage `clean_text`: raw documents of one batch to clean, distinct ones."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -12,7 +13,7 @@ from ummp_assets.clean.cores import available_cores
 from ummp_assets.clean.crash_guard import child_processes, crash_guard
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.runner import CleanedChunk, CleanStage, DropRows, run_clean_stage
-from ummp_assets.clean.text.document import clean_document
+from ummp_assets.clean.text.document import CleanDocument, clean_document
 from ummp_assets.clean.text.near_duplicates import SIGNATURE_FIELD, drop_near_duplicates
 from ummp_assets.clean.text.signatures import sign_texts
 from ummp_assets.reasons import Reason
@@ -38,6 +39,7 @@ RULES = {
     "c4": "1",
     "fineweb": "1",
     "near_duplicates": "1",
+    "personal_data": "1",
 }
 _CARRIED_COLUMNS = ("sample_id", "dataset", "uri", "sha256", "label", "attributes")
 
@@ -91,22 +93,23 @@ def _near_duplicates(index: Index, rules: TextSettings) -> DropRows | None:
 
 def _clean_chunk(store: ObjectStore, settings: TextSettings, chunk: pa.RecordBatch) -> CleanedChunk:
     rows, rejections = [], []
+    replaced: Counter[str] = Counter()
     for raw in chunk.to_pylist():
-        outcome = _clean_row(store, settings, raw)
-        if isinstance(outcome, Refusal):
-            rejections.append(outcome.of(raw))
-        else:
-            rows.append({name: raw[name] for name in _CARRIED_COLUMNS} | outcome)
+        document = _clean_document(store, settings, raw)
+        if isinstance(document, Refusal):
+            rejections.append(document.of(raw))
+            continue
+        replaced.update(document.replaced)
+        carried = {name: raw[name] for name in _CARRIED_COLUMNS}
+        rows.append(carried | asdict(document) | {"characters": len(document.text)})
     for row, signature in zip(rows, sign_texts([row["text"] for row in rows]), strict=True):
         row[SIGNATURE_FIELD.name] = signature.tobytes() if signature.any() else None
-    return CleanedChunk(pa.RecordBatch.from_pylist(rows, schema=TEXT_SCHEMA.append(SIGNATURE_FIELD)), rejections)
+    clean = pa.RecordBatch.from_pylist(rows, schema=TEXT_SCHEMA.append(SIGNATURE_FIELD))
+    return CleanedChunk(clean, rejections, {f"replaced_{kind}": count for kind, count in replaced.items()})
 
 
-def _clean_row(store: ObjectStore, settings: TextSettings, raw: dict[str, Any]) -> dict[str, Any] | Refusal:
+def _clean_document(store: ObjectStore, settings: TextSettings, raw: dict[str, Any]) -> CleanDocument | Refusal:
     if raw["byte_count"] > settings.max_bytes:
         detail = f"{raw['byte_count']} bytes are more than {settings.max_bytes}"
         return Refusal(Reason.TEXT_TOO_LARGE, detail, raw["byte_count"])
-    document = clean_document(raw_bytes(store, raw), raw["media_type"], settings)
-    if isinstance(document, Refusal):
-        return document
-    return asdict(document) | {"characters": len(document.text)}
+    return clean_document(raw_bytes(store, raw), raw["media_type"], settings)

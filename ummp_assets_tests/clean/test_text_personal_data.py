@@ -1,0 +1,92 @@
+"""Personal data: what is replaced, what only looks like it, and what is counted."""
+
+import time
+
+import pytest
+
+from ummp_assets.clean.text import clean_text
+from ummp_assets.clean.text.personal_data import replace_personal_data
+from ummp_assets.settings import Settings, TextSettings, load_settings
+from ummp_assets.storage.index import Index
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import read_table
+from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
+
+ALL = TextSettings().personal_data
+
+
+@pytest.mark.parametrize(
+    ("text", "replaced"),
+    [
+        ("Write to jane.doe+x@mail.example.org.", "Write to <email>."),
+        ("<mailto:a@b.io>, b@c.co.uk", "<mailto:<email>>, <email>"),
+        ("邮箱a@b.cn。电话+86 138 1234 5678来自8.8.8.8", "邮箱<email>。电话<phone>来自<ip_address>"),
+        ("Call +49 30 901820 or +1 (212) 555-0123!", "Call <phone> or <phone>!"),
+        ("(212) 555-0123, 212-555-0123", "<phone>, <phone>"),
+        ("手机13812345678,或138 1234 5678", "手机<phone>,或<phone>"),
+        ("from 8.8.8.8 and 2606:4700:4700::1111.", "from <ip_address> and <ip_address>."),
+        ("card 4111 1111 1111 1111 or 5500-0000-0000-0004", "card <credit_card> or <credit_card>"),
+        ("身份证号11010519491231002X。", "身份证号<resident_id>。"),
+    ],
+)
+def test_personal_data_is_replaced_by_its_kind(text: str, replaced: str) -> None:
+    assert replace_personal_data(text, ALL)[0] == replaced
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "user@localhost and @handle",
+        "127.0.0.1, 10.1.2.3, 192.168.0.1, 999.1.1.1, 1.2.3.4.5",
+        "std::vector, a::b, fe80::1, 12:30:45",
+        "4111 1111 1111 1112",
+        "0000 0000 0000 0000",
+        "110105194912310021",
+        "In 1995-2008 it was 3.14159265358979; ISBN 978-3-16-148410-0",
+        "1234567890123456789012345",
+        "+1 is one more",
+        "sha256 4111111111111111a",
+    ],
+)
+def test_what_only_looks_like_personal_data_stays(text: str) -> None:
+    assert replace_personal_data(text, ALL) == (text, {})
+
+
+def test_only_the_kinds_asked_for_are_replaced() -> None:
+    text = "a@example.org at 8.8.8.8 and b@example.org"
+
+    replaced, counts = replace_personal_data(text, ("email",))
+
+    assert replaced == "<email> at 8.8.8.8 and <email>"
+    assert counts == {"email": 2}
+    assert replace_personal_data(text, ()) == (text, {})
+
+
+@pytest.mark.parametrize("part", ["a", "1", "a.", "1.", "1 ", "f:", "+1 ", "a@", "@a.", "1-", "::", "(1"])
+def test_time_is_linear_on_hostile_text(part: str) -> None:
+    began = time.perf_counter()
+
+    replace_personal_data(part * (2_000_000 // len(part)), ALL)
+
+    assert time.perf_counter() - began < 10
+
+
+def test_stage_counts_what_it_replaced(store: ObjectStore, index: Index, settings: Settings) -> None:
+    put_downloads(store, [raw_row(1, b"Mail a@example.org or b@example.org from 8.8.4.4"), raw_row(2, b"Nothing here")])
+
+    manifest = clean_text(store, index, settings, BATCH)
+
+    (rows,) = read_table(store, manifest, "samples")
+    assert rows.column("text").to_pylist() == ["Mail <email> or <email> from <ip_address>", "Nothing here"]
+    assert manifest.numbers["replaced_email"] == 2
+    assert manifest.numbers["replaced_ip_address"] == 1
+
+
+def test_policy_is_a_setting(store: ObjectStore, index: Index, settings: Settings) -> None:
+    put_downloads(store, [raw_row(1, b"Mail a@example.org")])
+    keep = load_settings(home=settings.home, clean={"text": {"personal_data": []}})
+
+    manifest = clean_text(store, index, keep, BATCH)
+
+    (rows,) = read_table(store, manifest, "samples")
+    assert rows.column("text").to_pylist() == ["Mail a@example.org"]
