@@ -6,9 +6,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kafka import TopicPartition
 
+from ummp_assets.messages.clients import make_consumer
 from ummp_assets.messages.embedded import start_broker
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import plan_batches
@@ -21,6 +24,19 @@ from ummp_assets.training import logs
 PlanBatch = Callable[[str], str]
 
 
+def read_topic(settings: Settings, topic: str) -> list[Any]:
+    """Return every committed record of a topic, in order of partition and offset."""
+    found: list[Any] = []
+    with make_consumer(settings) as consumer:
+        for partition, marks in sorted(read_watermarks(settings, topic)[topic].items()):
+            place = TopicPartition(topic, partition)
+            consumer.assign([place])
+            consumer.seek(place, marks.low)
+            while consumer.position(place) < marks.high:
+                found += consumer.poll(timeout_ms=1_000).get(place, [])
+    return found
+
+
 @pytest.fixture(scope="session")
 def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with start_broker(tmp_path_factory.mktemp("broker")) as broker:
@@ -28,13 +44,17 @@ def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 
 @pytest.fixture(autouse=True)
-def _close_connections() -> Iterator[None]:
-    """End the senders that live until the process's end, and clear up what kafka-python leaves: a socket that was
-    refused is closed by the garbage collector only."""
+def _end_shared_senders() -> Iterator[None]:
     yield
     for sender in logs._shared.values():
         sender.close()
     logs._shared.clear()
+
+
+@pytest.fixture
+def refused_sockets() -> Iterator[None]:
+    """Clear up what kafka-python leaves to the garbage collector: the sockets that a broker refused."""
+    yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

@@ -15,19 +15,18 @@ import numpy as np
 import pytest
 
 from ummp_assets.errors import InvalidInput, InvalidSettings
-from ummp_assets.messages.clients import make_consumer
 from ummp_assets.messages.embedded import start_broker
 from ummp_assets.messages.topics import ensure_topics, topic_names
 from ummp_assets.settings import Settings, load_settings
 from ummp_assets.training import logs
 from ummp_assets.training.logs import TrainingLogger, log_metrics
+from ummp_assets_tests.training.conftest import read_topic
 
 
 def _read_logs(settings: Settings) -> list[dict[str, Any]]:
     """Return every message of the topic of training logs."""
-    topic = topic_names(settings).training_logs
-    with make_consumer(settings, topic, auto_offset_reset="earliest", consumer_timeout_ms=700) as consumer:
-        return [{**json.loads(record.value), "key": record.key.decode()} for record in consumer]
+    records = read_topic(settings, topic_names(settings).training_logs)
+    return [{**json.loads(record.value), "key": record.key.decode()} for record in records]
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -95,24 +94,36 @@ _SCRIPT = """
 from ummp_assets.training.logs import log_metrics
 for step in range(2_000):
     assert log_metrics("run", step, {"loss": 1.0}, rank=1)
+raise SystemExit(3)
 """
 
 
-def test_function_flushes_everything_at_the_end_of_the_process(settings: Settings) -> None:
-    subprocess.run([sys.executable, "-c", _SCRIPT], env=_environment(settings), check=True)
+def test_function_flushes_everything_at_the_end_of_a_process_that_fails(settings: Settings) -> None:
+    failed = subprocess.run([sys.executable, "-c", _SCRIPT], env=_environment(settings), check=False)
 
+    assert failed.returncode == 3
     found = _read_logs(settings)
     assert [log["step"] for log in found] == list(range(2_000))
     assert found[0]["rank"] == 1
 
 
-def test_process_that_fails_still_flushes(settings: Settings) -> None:
-    failed = subprocess.run(
-        [sys.executable, "-c", _SCRIPT + "raise SystemExit(3)"], env=_environment(settings), check=False
-    )
+_BURST = """
+from ummp_assets.messages.topics import topic_names
+from ummp_assets.settings import load_settings
+from ummp_assets.training.background_sender import BackgroundSender
+settings = load_settings()
+sender = BackgroundSender(settings, topic_names(settings).training_logs)
+sender.send(b"run", b'{"step": 0}')
+assert sender.flush(10)
+for step in range(1, 9_000):
+    assert sender.send(b"run", b'{"step": %d}' % step)
+"""
 
-    assert failed.returncode == 3
-    assert len(_read_logs(settings)) == 2_000
+
+def test_end_of_the_process_comes_before_the_end_of_the_producer(settings: Settings) -> None:
+    subprocess.run([sys.executable, "-c", _BURST], env=_environment(settings), check=True)
+
+    assert [log["step"] for log in _read_logs(settings)] == list(range(9_000))
 
 
 def _log_in_child(settings: Settings) -> None:
@@ -143,6 +154,7 @@ def _with_broker_at(settings: Settings, address: str, **training: Any) -> Settin
     )
 
 
+@pytest.mark.usefixtures("refused_sockets")
 def test_broker_that_is_down_delays_no_step_and_ends_in_time(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -167,6 +179,7 @@ def test_broker_that_is_down_delays_no_step_and_ends_in_time(
     assert not logger.log(200, {"loss": 1.0})
 
 
+@pytest.mark.usefixtures("refused_sockets")
 def test_messages_wait_for_a_broker_that_comes_later(settings: Settings, tmp_path: Path) -> None:
     with start_broker(tmp_path / "broker") as broker:
         port = int(broker.bootstrap_servers.rpartition(":")[2])
@@ -181,6 +194,7 @@ def test_messages_wait_for_a_broker_that_comes_later(settings: Settings, tmp_pat
             assert [log["step"] for log in _read_logs(later)] == list(range(10))
 
 
+@pytest.mark.usefixtures("refused_sockets")
 def test_broker_that_restarts_loses_and_doubles_nothing(settings: Settings, tmp_path: Path) -> None:
     with start_broker(tmp_path / "broker") as broker:
         port = int(broker.bootstrap_servers.rpartition(":")[2])

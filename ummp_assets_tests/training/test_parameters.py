@@ -8,12 +8,13 @@ import pytest
 from kafka import KafkaProducer
 
 from ummp_assets.errors import BrokerUnavailable, InvalidInput, WaitTimeout
-from ummp_assets.messages.clients import make_admin, make_consumer, make_producer
+from ummp_assets.messages.clients import make_admin, make_producer
 from ummp_assets.messages.topics import topic_names
 from ummp_assets.settings import Settings, load_settings
 from ummp_assets.training.fetching import fetch_parameters
 from ummp_assets.training.packing import Arrays, pack, split
 from ummp_assets.training.publishing import publish_parameters
+from ummp_assets_tests.training.conftest import read_topic
 
 
 def _weights(seed: int, size: int = 1_000) -> Arrays:
@@ -39,9 +40,7 @@ def test_published_parameters_are_fetched_as_they_were(settings: Settings) -> No
 
     _assert_same(found.arrays, _weights(1))
     assert (found.model, found.round, found.worker, found.role, found.samples) == ("net", 7, "w-1", "global", 50)
-    topic = topic_names(settings).parameters
-    with make_consumer(settings, topic, auto_offset_reset="earliest", consumer_timeout_ms=700) as consumer:
-        records = list(consumer)
+    records = read_topic(settings, topic_names(settings).parameters)
     assert len(records) > 10
     assert {record.partition for record in records} == {records[0].partition}
     assert max(len(record.value) for record in records) < 1_400
@@ -144,6 +143,7 @@ def test_arguments_that_are_impossible_are_named(settings: Settings, change: dic
         publish_parameters("net", settings=settings, **arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("refused_sockets")
 def test_broker_that_is_down_is_named(settings: Settings) -> None:
     away = load_settings(home=settings.home, kafka_bootstrap_servers="127.0.0.1:9", kafka_timeout_seconds=0.3)
 

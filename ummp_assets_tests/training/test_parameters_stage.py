@@ -10,7 +10,7 @@ import pytest
 from kafka import KafkaProducer
 
 from ummp_assets.errors import WaitTimeout
-from ummp_assets.messages.clients import make_consumer, make_producer
+from ummp_assets.messages.clients import make_producer
 from ummp_assets.messages.topics import topic_names
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
@@ -18,7 +18,7 @@ from ummp_assets.storage.stages import Manifest, read_table
 from ummp_assets.training.fetching import fetch_parameters
 from ummp_assets.training.packing import pack, split, split_message, unpack
 from ummp_assets.training.parameters_stage import average_parameters
-from ummp_assets_tests.training.conftest import PlanBatch
+from ummp_assets_tests.training.conftest import PlanBatch, read_topic
 
 NEW = round(time.time() * 1000) - 1_800_000
 """Half an hour ago: a broker takes no messages from the future."""
@@ -84,9 +84,8 @@ def _reasons(store: ObjectStore, manifest: Manifest) -> dict[str, str]:
 
 def _published(settings: Settings) -> list[tuple[int, int, int]]:
     """Return round, samples and number of workers of each published average, once a message."""
-    topic = topic_names(settings).parameters
-    with make_consumer(settings, topic, auto_offset_reset="earliest", consumer_timeout_ms=700) as consumer:
-        headers = [split_message(record.value)[0] for record in consumer if record.value and b"\n" in record.value]
+    records = read_topic(settings, topic_names(settings).parameters)
+    headers = [split_message(record.value)[0] for record in records]
     return [(it.round, it.samples, it.workers or 0) for it in headers if it.role == "global"]
 
 
@@ -199,6 +198,7 @@ def test_doubled_messages_count_once_and_a_later_publication_replaces(
 ) -> None:
     send("a", [100, 100], 9)
     send("a", [1, 2], 1, chunks=(0, 1, 1, 0))
+    send("a", [100, 100], 9, chunks=(1,))
     send("b", [5, -2], 3)
 
     manifest = run_batch()
