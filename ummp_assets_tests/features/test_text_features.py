@@ -1,13 +1,15 @@
 """Token ids: carried vocabularies, a user's own, and the stage."""
 
+import random
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import tokenizers
 
-from ummp_assets.errors import InvalidSettings, ManifestMissing
+from ummp_assets.errors import InvalidInput, InvalidSettings, ManifestMissing
 from ummp_assets.features.text import text_features
+from ummp_assets.features.text.sequences import SequencePacker, pack_sequences
 from ummp_assets.features.text.tokenizers import load_tokenizer
 from ummp_assets.records import TEXT_SCHEMA
 from ummp_assets.settings import Settings, load_settings
@@ -18,11 +20,11 @@ BATCH = "ummp.requests.normal~00000001"
 TEXTS = ["Hello world", "", "人人生而自由", "<|endoftext|> stays text", "def f(x):\n    return x\n"]
 
 
-def put_clean(store: ObjectStore, texts: list[str]) -> None:
+def put_clean(store: ObjectStore, texts: list[str], datasets: list[str] | None = None, characters: int = 1) -> None:
     rows = [
         {
             "sample_id": f"ummp.requests.normal~0~{number}",
-            "dataset": "docs",
+            "dataset": datasets[number] if datasets else "docs",
             "uri": "http://127.0.0.1/a.txt",
             "sha256": "00",
             "content_sha256": "00",
@@ -30,7 +32,7 @@ def put_clean(store: ObjectStore, texts: list[str]) -> None:
             "language": "en",
             "language_score": 1.0,
             "encoding": "utf-8",
-            "characters": len(text),
+            "characters": characters,
         }
         for number, text in enumerate(texts)
     ]
@@ -121,3 +123,72 @@ def test_stage_runs_on_a_batch_without_texts(store: ObjectStore, settings: Setti
 def test_stage_without_clean_text_says_so(store: ObjectStore, settings: Settings) -> None:
     with pytest.raises(ManifestMissing, match="clean_text"):
         text_features(store, settings, BATCH)
+
+
+def test_sequences_are_cut_to_length_with_boundaries_and_padding() -> None:
+    documents = [("a", [1, 2, 3]), ("b", []), ("c", list(range(10, 19)))]
+
+    sequences = list(pack_sequences(documents, 6, 0))
+
+    assert [sequence.token_ids.tolist() for sequence in sequences] == [
+        [1, 2, 3, 0, 0, 10],
+        [11, 12, 13, 14, 15, 16],
+        [17, 18, 0, 0, 0, 0],
+    ]
+    assert [sequence.document_starts.tolist() for sequence in sequences] == [[0, 4, 5], [0], [0]]
+    assert [sequence.sample_ids for sequence in sequences] == [("a", "b", "c"), ("c",), ("c",)]
+    assert [sequence.tokens for sequence in sequences] == [6, 6, 3]
+
+
+@pytest.mark.parametrize("length", [2, 7, 64, 100_000])
+def test_sequences_hold_every_token_once_and_in_order(length: int) -> None:
+    drawn = random.Random(length)
+    documents = [(str(number), [drawn.randint(1, 9) for _ in range(drawn.randint(0, 90))]) for number in range(50)]
+
+    sequences = list(pack_sequences(documents, length, 0))
+
+    packed = [token for sequence in sequences for token in sequence.token_ids[: sequence.tokens].tolist()]
+    assert packed == [token for _, tokens in documents for token in [*tokens, 0]]
+    assert {len(sequence.token_ids) for sequence in sequences} == {length}
+    assert all(sequence.tokens == length for sequence in sequences[:-1])
+
+
+def test_too_short_sequences_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="at least 2"):
+        SequencePacker(1, 0)
+
+
+def test_stage_packs_each_dataset_by_itself(store: ObjectStore, tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path, clean={"text": {"sequence_tokens": 4}})
+    put_clean(store, ["hello world"] * 4, ["a", "b", "a", "b"])
+
+    manifest = text_features(store, settings, BATCH)
+
+    (part,) = read_table(store, manifest, "sequences")
+    rows = part.to_pylist()
+    assert [row["dataset"] for row in rows] == ["a", "b", "a", "b"]
+    assert rows[0]["token_ids"] == [15339, 1917, 100257, 15339]
+    assert rows[2]["token_ids"] == [1917, 100257, 100257, 100257]
+    assert (rows[2]["tokens"], rows[2]["document_starts"]) == (2, [0])
+    assert rows[0]["sample_ids"] == ["ummp.requests.normal~0~0", "ummp.requests.normal~0~2"]
+
+
+def test_stage_refuses_sequences_for_a_tokenizer_without_separator(store: ObjectStore, tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, "a")).save(str(path))
+    settings = load_settings(home=tmp_path, clean={"text": {"tokenizer": str(path), "sequence_tokens": 4}})
+    put_clean(store, ["a"])
+
+    with pytest.raises(InvalidSettings, match="end-of-text"):
+        text_features(store, settings, BATCH)
+
+
+def test_large_batch_is_tokenised_in_processes_with_the_same_result(store: ObjectStore, settings: Settings) -> None:
+    texts = [f"text number {number} of many" for number in range(100)]
+    put_clean(store, texts)
+    expected = text_features(store, settings, BATCH)
+
+    # What the rows say of their length decides; it is part of no output.
+    put_clean(store, texts, characters=2**20)
+
+    assert text_features(store, settings, BATCH).tables == expected.tables
