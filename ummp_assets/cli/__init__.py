@@ -3,6 +3,7 @@
 `ummp --help` therefore costs an import of click and nothing else. Exit codes: 0 done, 1 the job failed, 2 wrong use.
 """
 
+import logging
 from importlib import import_module
 from typing import Any
 
@@ -59,3 +60,5 @@ def main() -> None:
 
     Settings are UMMP_* environment variables; `ummp doctor` lists every one with its value. Try `ummp demo` first.
     """
+    # Its errors reach the user as one message that says what to do, not as a line for each attempt to connect.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)

@@ -1,12 +1,14 @@
 """`ummp submit`: requests from the command line."""
 
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ummp_assets.cli.sources import FORMATS, RequestSource, open_source, parse_json_or_text
+from ummp_assets.cli.interrupting import interruptible
+from ummp_assets.cli.sources import FORMATS, open_source, parse_json_or_text
 from ummp_assets.cli.terminal import answers, json_option, notes, print_json
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def submit_command(
     ummp submit --file requests.csv --priority low
     find /data -name '*.flac' -printf 'file://%p\\n' | ummp submit -d sounds -f -
 
-    Reports only what the broker has acknowledged. Exit code 1: some were refused, or the broker was lost.
+    Reports only what the broker has acknowledged. Exit code 1: some were refused, the broker was lost, or Ctrl-C
+    ended it early.
     """
     if bool(uris) == bool(path):
         raise click.UsageError("name URIs or a --file (- is standard input), one of both")
@@ -71,9 +74,12 @@ def submit_command(
         "attributes": dict(_split(item) for item in attributes) or None,
     }
     started = time.monotonic()
-    submission = _submit(source, dataset, priority, defaults)
+    with interruptible(source.requests) as requests:
+        submission = _submit(requests, source.total, dataset, priority, defaults)
     _report(submission, time.monotonic() - started, as_json)
-    if submission.refused:
+    if requests.interrupted:
+        notes().print("Interrupted: what came after these requests was not sent.")
+    if submission.refused or requests.interrupted:
         raise click.exceptions.Exit(1)
 
 
@@ -84,7 +90,13 @@ def _split(attribute: str) -> tuple[str, str]:
     return name, value
 
 
-def _submit(source: RequestSource, dataset: str | None, priority: "Priority", defaults: dict[str, Any]) -> "Submission":
+def _submit(
+    requests: Iterator[Mapping[str, Any]],
+    total: int | None,
+    dataset: str | None,
+    priority: "Priority",
+    defaults: dict[str, Any],
+) -> "Submission":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from ummp_assets.messages.submitting import submit
@@ -92,18 +104,14 @@ def _submit(source: RequestSource, dataset: str | None, priority: "Priority", de
     columns = (TextColumn("acknowledged"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = notes()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=source.total)
-        try:
-            return submit(
-                source.requests,
-                dataset=dataset,
-                priority=priority,
-                defaults=defaults,
-                on_acknowledged=lambda count: progress.update(task, completed=count),
-            )
-        except KeyboardInterrupt:
-            console.print(f"Interrupted: the broker had acknowledged {progress.tasks[task].completed:,.0f} requests.")
-            raise click.exceptions.Exit(1) from None
+        task = progress.add_task("", total=total)
+        return submit(
+            requests,
+            dataset=dataset,
+            priority=priority,
+            defaults=defaults,
+            on_acknowledged=lambda count: progress.update(task, completed=count),
+        )
 
 
 def _report(submission: "Submission", seconds: float, as_json: bool) -> None:

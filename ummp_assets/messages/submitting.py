@@ -5,11 +5,11 @@ An idempotent producer sends without waiting for each answer; what is reported i
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from kafka import KafkaProducer
-from kafka.errors import RetriableError
+from kafka.errors import KafkaTimeoutError, RetriableError
 from pydantic import ValidationError
 
 from ummp_assets.errors import BrokerUnavailable, InvalidInput
@@ -24,7 +24,6 @@ Priority = Literal["high", "normal", "low"]
 
 # Requests on their way at once: bounds the memory, and is far more than a round trip's worth.
 _WINDOW = 20_000
-_DELIVERY_SECONDS = 30.0
 _REQUEST_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
 _MAX_REFUSALS = 100
@@ -79,6 +78,7 @@ def submit(
     defaults: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
     on_acknowledged: Callable[[int], None] | None = None,
+    delivery_seconds: float = 30.0,
 ) -> Submission:
     """Send requests to be collected, and wait until the broker has acknowledged each.
 
@@ -94,6 +94,8 @@ def submit(
     on_acknowledged:
         Called now and then, from another thread, with the number acknowledged so far; a last time at the end, however
         it ends.
+    delivery_seconds:
+        How long a request may be on its way, retries included, before the broker counts as lost.
 
     Raises
     ------
@@ -117,21 +119,21 @@ def submit(
     producer = make_producer(
         settings,
         linger_ms=20,
-        delivery_timeout_ms=int(_DELIVERY_SECONDS * 1000),
-        request_timeout_ms=int(_REQUEST_SECONDS * 1000),
+        delivery_timeout_ms=int(delivery_seconds * 1000),
+        request_timeout_ms=int(min(_REQUEST_SECONDS, delivery_seconds / 2) * 1000),
         max_block_ms=int(settings.kafka_timeout_seconds * 1000),
     )
     try:
         with broker_errors(settings):
             _send_all(producer, topic, requests, fields, ledger)
-            producer.flush(timeout=_DELIVERY_SECONDS + _REQUEST_SECONDS)
+            ledger.wait(at_most=0)
     except BrokerUnavailable as error:
         raise BrokerUnavailable(settings.bootstrap_servers, ledger.describe(error.__cause__ or error)) from error
     except InvalidInput as error:
-        producer.flush(timeout=_CLOSE_SECONDS)
+        ledger.wait(at_most=0)
         raise InvalidInput(ledger.describe(error)) from error
     finally:
-        producer.close(timeout=_CLOSE_SECONDS)
+        _close(producer, ledger)
         if on_acknowledged:
             on_acknowledged(ledger.acknowledged)
     if ledger.lost:
@@ -153,13 +155,25 @@ def _send_all(
         except ValidationError as error:
             ledger.refuse(Refusal(position, str(given.get("uri") or "") or None, _explain(error)))
             continue
-        ledger.window.acquire()
+        ledger.wait(at_most=_WINDOW)
         if ledger.lost:
             return
+        ledger.sent += 1
         value = message.model_dump_json(by_alias=True, exclude_none=True).encode()
         future = producer.send(topic, value=value, key=message.dataset.encode())
         future.add_callback(ledger.acknowledge)
         future.add_errback(ledger.fail, position, message.uri)
+
+
+def _close(producer: KafkaProducer, ledger: "_Ledger") -> None:
+    ledger.settle(_CLOSE_SECONDS)
+    try:
+        producer.close(timeout=_CLOSE_SECONDS)
+    except KafkaTimeoutError:
+        # Without a broker, close() of kafka-python 3.0 gives up before it ends its thread.
+        producer._sender.force_close()
+        producer._sender.join(_CLOSE_SECONDS)
+        producer.close(timeout=0)
 
 
 def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,33 +185,60 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'request'}: {item['msg']}" for item in problems)
 
 
-@dataclass
 class _Ledger:
     """What the broker said, counted in the producer's thread."""
 
-    on_acknowledged: Callable[[int], None] | None
-    window: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_WINDOW))
-    acknowledged: int = 0
-    refused: int = 0
-    refusals: list[Refusal] = field(default_factory=list)
-    offsets: dict[int, OffsetSpan] = field(default_factory=dict)
-    lost: Exception | None = None
+    def __init__(self, on_acknowledged: Callable[[int], None] | None) -> None:
+        self.sent = 0
+        self.acknowledged = 0
+        self.refused = 0
+        self.refusals: list[Refusal] = []
+        self.offsets: dict[int, OffsetSpan] = {}
+        self.lost: Exception | None = None
+        self._on_acknowledged = on_acknowledged
+        self._failed = 0
+        self._at_most = 0
+        self._settled = threading.Condition()
+
+    def wait(self, at_most: int) -> None:
+        """Wait until no more than so many requests are on their way, or the broker is lost.
+
+        The producer answers for each within its delivery time-out.
+        """
+        with self._settled:
+            self._at_most = at_most
+            self._settled.wait_for(lambda: self.lost or self._on_their_way <= at_most)
+
+    def settle(self, timeout_seconds: float) -> None:
+        """Wait until no request is on its way, even if the broker is lost, or the time is over."""
+        with self._settled:
+            self._at_most = 0
+            self._settled.wait_for(lambda: not self._on_their_way, timeout_seconds)
+
+    @property
+    def _on_their_way(self) -> int:
+        return self.sent - self.acknowledged - self._failed
 
     def acknowledge(self, record: Any) -> None:
-        self.window.release()
-        self.acknowledged += 1
+        with self._settled:
+            self.acknowledged += 1
+            # Waking the waiting thread at each answer makes 10,000 requests take 2.0 s instead of 0.5 s.
+            if self._on_their_way <= self._at_most:
+                self._settled.notify()
         span = self.offsets.setdefault(record.partition, OffsetSpan(record.offset, record.offset))
         span.first, span.last = min(span.first, record.offset), max(span.last, record.offset)
-        if self.on_acknowledged and self.acknowledged % _REPORT_EVERY == 0:
-            self.on_acknowledged(self.acknowledged)
+        if self._on_acknowledged and self.acknowledged % _REPORT_EVERY == 0:
+            self._on_acknowledged(self.acknowledged)
 
     def fail(self, position: int, uri: str, error: Exception) -> None:
-        self.window.release()
-        if isinstance(error, RetriableError):
-            # The producer has tried for the whole delivery time-out: there is no broker to go on with.
-            self.lost = error
-        else:
-            self.refuse(Refusal(position, uri, f"the broker rejected it: {error}"))
+        with self._settled:
+            self._failed += 1
+            if isinstance(error, RetriableError):
+                # The producer has tried for the whole delivery time-out: there is no broker to go on with.
+                self.lost = error
+            else:
+                self.refuse(Refusal(position, uri, f"the broker rejected it: {error}"))
+            self._settled.notify()
 
     def refuse(self, refusal: Refusal) -> None:
         self.refused += 1

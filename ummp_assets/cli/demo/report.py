@@ -61,7 +61,9 @@ def print_report(console: Console, outcome: DemoOutcome, stack: Stack, seconds: 
     unreadable = sum(batch.unreadable for batch in outcome.batches)
     reasons = sum((batch.reasons for batch in outcome.batches), start=Counter[str]())
     console.print(_table(outcome))
+    again = "This folder holds an earlier demo: what that one collected is a duplicate now."
     for line in (
+        *([again] if outcome.repeated else ()),
         f"{unreadable} more messages could not be read as requests; they are dead letters, too.",
         "Not stored: " + ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) + ".",
         f"All in {seconds:.1f} s, the start of broker and Dagster included.",

@@ -51,12 +51,15 @@ class DemoOutcome:
         Messages sent, the unreadable ones included.
     ready_seconds:
         From the first message sent to the last ready event, by dataset.
+    repeated:
+        Whether the home held requests before.
     """
 
     sent: int
     batches: tuple[BatchOutcomes, ...]
     events: tuple[ReadyEvent, ...]
     ready_seconds: Mapping[str, float]
+    repeated: bool
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,9 @@ def wait_for_outcome(stack: Stack, sent: Sent, on_progress: Progress, timeout_se
     watch = _Watch(stack, sent, time.monotonic() + timeout_seconds)
     batches = watch.until_committed(on_progress)
     events = watch.until_announced()
+    watch.until_idle()
     ready = {event.dataset: event.time_seconds - sent.started_seconds for event in events}
-    return DemoOutcome(sent.messages, batches, events, ready)
+    return DemoOutcome(sent.messages, batches, events, ready, repeated=sent.first_batch > 1)
 
 
 def _poll(consumer: KafkaConsumer) -> Iterator[ReadyEvent]:
@@ -156,6 +160,14 @@ class _Watch:
                 found.update({(event.dataset, event.version): event for event in _poll(consumer)})
                 self._pause(())
         return tuple(found[version] for version in sorted(wanted))
+
+    def until_idle(self) -> None:
+        """Wait for what the runs still do after the commit: dead letters, checks."""
+        while True:
+            runs = self._stack.ui.count_runs()
+            if not runs["queued"] and not runs["running"]:
+                return
+            self._pause(())
 
     def _planned(self) -> list[Batch]:
         last = self._log.last(self._sent.topic)

@@ -32,9 +32,9 @@ class DagsterProcesses:
     Parameters
     ----------
     cleanup:
-        Stops them, the daemon first, so that no run begins. The code server is killed together with its run workers: a
-        worker that is asked to stop would mark its run as cancelled, one that is killed has its run found and retried
-        at the next start.
+        Stops them, the daemon first, so that no run begins. The web server keeps nothing that it could lose. The code
+        server is killed together with its run workers: a worker that is asked to stop would mark its run as cancelled,
+        one that is killed has its run found and retried at the next start.
     """
 
     def __init__(self, settings: Settings, ui_port: int, cleanup: ExitStack) -> None:
@@ -49,7 +49,7 @@ class DagsterProcesses:
         self._code_server = Child(_code_server(self._socket), logs, environment, gate=self._prepared)
         cleanup.callback(self._code_server.kill)
         self._web_server = Child(_web_server(ui_port, workspace), logs, environment, gate=self._serving)
-        cleanup.callback(self._web_server.stop, _STOP_SECONDS)
+        cleanup.callback(self._web_server.kill)
         self._daemon = Child(_daemon(workspace), logs, environment, gate=self._serving)
         cleanup.callback(self._daemon.stop, _STOP_SECONDS)
 
