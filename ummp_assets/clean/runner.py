@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ummp_assets.clean.duplicates import drop_duplicates
+from ummp_assets.clean.takedowns import drop_taken_down
 from ummp_assets.errors import AccountingMismatch
 from ummp_assets.records import Modality, Rejection
 from ummp_assets.storage.index import Index
@@ -113,8 +114,9 @@ def run_clean_stage(
     with StageWriter(store, stage.name, batch, {"samples": stage.schema}) as writer:
         chunks = _counted(_chunks(store, downloads, stage), numbers)
         for cleaned in map_in_order(clean, chunks, executor, workers + _CHUNKS_AHEAD):
-            rows, twins = drop_duplicates(cleaned.rows, index, stage.modality.value)
-            rejections = [*cleaned.rejections, *twins]
+            rows, forbidden = drop_taken_down(cleaned.rows, index, stage.modality.value)
+            rows, twins = drop_duplicates(rows, index, stage.modality.value)
+            rejections = [*cleaned.rejections, *forbidden, *twins]
             if near_duplicates is not None:
                 rows, twins = near_duplicates(rows)
                 rejections += twins

@@ -7,6 +7,7 @@ from ummp_assets.errors import AccountingMismatch, StoreUnavailable
 from ummp_assets.fetch.fetched import FetchRequest, Result
 from ummp_assets.fetch.http import HttpFetcher
 from ummp_assets.fetch.ordering import InOrder
+from ummp_assets.fetch.refusing import refuse_taken_down
 from ummp_assets.fetch.revalidation import StoredBodies
 from ummp_assets.fetch.rows import FAILURE_SCHEMA, FAILURES, SAMPLES, RowWriter
 from ummp_assets.fetch.sources import BlockingSources
@@ -61,7 +62,7 @@ def download(
         state = FetchState(index)
         with RowWriter(store, writer, state, batch, settings.fetch) as rows:
             try:
-                fetchers = _Fetchers(settings, state, writer.scratch, store)
+                fetchers = _Fetchers(settings, index, state, writer.scratch, store)
                 order = InOrder(writer.scratch, _MAX_HELD_BYTES)
                 _fetch_all(_read_requests(store, requests), total, fetchers, order, rows, on_progress)
             except OSError as error:
@@ -76,25 +77,31 @@ def download(
 class _Fetchers:
     """All sources behind one pair of `add` and `take`."""
 
-    def __init__(self, settings: Settings, state: FetchState, scratch: Path, store: ObjectStore) -> None:
+    def __init__(self, settings: Settings, index: Index, state: FetchState, scratch: Path, store: ObjectStore) -> None:
+        self._index = index
+        self._refused: list[tuple[FetchRequest, Result]] = []
         self._http = HttpFetcher(settings.fetch, state, scratch, StoredBodies(store, STAGE))
         self._blocking = BlockingSources(settings.fetch, scratch, self._http.wake)
 
     @property
     def pending(self) -> int:
-        return self._http.pending + self._blocking.pending
+        return self._http.pending + self._blocking.pending + len(self._refused)
 
     def add(self, requests: list[FetchRequest]) -> None:
+        refused = refuse_taken_down(self._index, requests)
         web: list[FetchRequest] = []
         for request in requests:
-            if request.uri.lstrip()[:8].lower().startswith(("http:", "https:")):
+            if request.position in refused:
+                self._refused.append((request, refused[request.position]))
+            elif request.uri.lstrip()[:8].lower().startswith(("http:", "https:")):
                 web.append(request)
             else:
                 self._blocking.add(request)
         self._http.add(web)
 
     def take(self) -> list[tuple[FetchRequest, Result]]:
-        return self._http.poll(_POLL_SECONDS) + self._blocking.take()
+        refused, self._refused = self._refused, []
+        return refused + self._http.poll(0 if refused else _POLL_SECONDS) + self._blocking.take()
 
     def close(self) -> None:
         # The sources' threads wake the other one until they have ended.
