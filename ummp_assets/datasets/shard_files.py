@@ -1,7 +1,7 @@
 """Shards: Parquet files of about a target size, each holding one split of one modality of one dataset.
 
-Rows are gathered into row groups of a few megabytes, the unit that readers read and shuffle. Bytes are compressed with
-lz4: packed images come back at 26,000 rows a second against 11,000 with zstd, for 1.6 times the size.
+Rows are gathered into row groups of a few megabytes, the unit that readers read and shuffle. Images and waveforms stand
+uncompressed: images of 256 x 256 come back at 57,000 rows a second, against 27,000 with lz4 and 11,000 with zstd.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ummp_assets.datasets.packing import pack
+from ummp_assets.datasets.packing import is_packed, pack, packed_shape
 from ummp_assets.errors import ManifestCorrupt, ObjectNotFound, StoreUnavailable
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import FileEntry, hash_file
@@ -63,7 +63,7 @@ class _OpenShard:
             self._writer = pq.ParquetWriter(
                 self.files[-1],
                 self._schema,
-                compression="lz4",
+                compression={field.name: _compression(field) for field in self._schema},
                 use_dictionary=[field.name for field in self._schema if pa.types.is_string(field.type)],
                 write_page_checksum=True,
             )
@@ -77,6 +77,10 @@ class _OpenShard:
         if self._writer is not None:
             writer, self._writer = self._writer, None
             writer.close()
+
+
+def _compression(field: pa.Field) -> str:
+    return "none" if is_packed(field) and not packed_shape(field)[0].startswith("int") else "lz4"
 
 
 class ShardWriter:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ummp_assets.datasets.gathering import Piece, Window, join_pieces, shuffled_window, whole_window
 from ummp_assets.datasets.packing import unpack
 from ummp_assets.datasets.reading_order import Part, RowGroup, deal, order_groups
 from ummp_assets.datasets.row_groups import RowGroupReader
@@ -83,30 +84,30 @@ class BatchStream:
             f"{self._identity} seed {self._seed} rank {part.rank}/{part.world_size} worker {part.worker}/{part.workers}"
         )
 
-    def _rebatch(self, windows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def _rebatch(self, windows: Iterator[Window]) -> Iterator[pa.RecordBatch]:
         """Yield batches of exactly `batch_rows`, but for the last one of a modality's run."""
-        left: list[pa.RecordBatch] = []
+        left: list[Piece] = []
         missing = self._batch_rows
         for window in windows:
-            if left and left[0].schema != window.schema:
-                yield from [] if self._drop_last else [_join(left)]
+            if left and left[0].window.schema != window.schema:
+                yield from [] if self._drop_last else [join_pieces(left)]
                 left, missing = [], self._batch_rows
             start = 0
             while window.num_rows - start >= missing:
-                yield _join([*left, window.slice(start, missing)])
+                yield join_pieces([*left, Piece(window, start, missing)])
                 start += missing
                 left, missing = [], self._batch_rows
             if start < window.num_rows:
-                left.append(window.slice(start))
-                missing -= window.num_rows - start
+                left.append(Piece(window, start, window.num_rows - start))
+                missing -= left[-1].rows
         if left and not self._drop_last:
-            yield _join(left)
+            yield join_pieces(left)
 
-    def _windows(self) -> Iterator[pa.RecordBatch]:
+    def _windows(self) -> Iterator[Window]:
         """Yield the rows of one buffer after another, from the position on, read ahead in a thread."""
         reader = RowGroupReader(self._store, self._shards, self._schemas)
         plan = list(self._plan(reader))
-        under_way: deque[Future[pa.RecordBatch]] = deque()
+        under_way: deque[Future[Window]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="ummp-read") as pool:
             try:
                 for number, groups, skip in plan:
@@ -131,13 +132,13 @@ class BatchStream:
                 yield number, window, done
             done = max(0, done - rows)
 
-    def _read(self, reader: RowGroupReader, number: int, groups: Sequence[RowGroup], skip: int) -> pa.RecordBatch:
-        rows = _join([reader.read(group) for group in groups])
-        if self._seed is not None:
-            seed = [self._seed, self._epoch, self._part.index, number]
-            order = np.random.default_rng(seed).permutation(rows.num_rows)[skip:]
-            return rows.take(_indices(order))
-        return rows.slice(skip)
+    def _read(self, reader: RowGroupReader, number: int, groups: Sequence[RowGroup], skip: int) -> Window:
+        rows = [reader.read(group) for group in groups]
+        if self._seed is None:
+            return whole_window(rows[0].slice(skip))
+        seed = [self._seed, self._epoch, self._part.index, number]
+        order = np.random.default_rng(seed).permutation(sum(group.rows for group in groups))
+        return shuffled_window(rows, order[skip:])
 
 
 def _windows_of(groups: Sequence[RowGroup], reader: RowGroupReader, size: int) -> Iterator[list[RowGroup]]:
@@ -150,12 +151,3 @@ def _windows_of(groups: Sequence[RowGroup], reader: RowGroupReader, size: int) -
         window.append(group)
     if window:
         yield window
-
-
-def _join(pieces: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    return pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)
-
-
-def _indices(order: "np.ndarray[Any, np.dtype[np.int64]]") -> pa.Array:
-    # `pa.array` would import pandas.
-    return pa.Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order.astype(np.int64))])
