@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaConfigurationError, KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from ummp_assets.errors import BrokerUnavailable, InvalidSettings
 from ummp_assets.settings import Settings
@@ -73,9 +73,10 @@ def broker_errors(settings: Settings) -> Iterator[None]:
 def _connect(client: Any, settings: Settings, *topics: str, **options: Any) -> Any:
     servers = settings.bootstrap_servers
     limits = {"bootstrap_timeout_ms": int(settings.kafka_timeout_seconds * 1000)}
+    merged = {**limits, **settings.kafka_client, **options, "bootstrap_servers": servers.split(",")}
     try:
-        return client(*topics, bootstrap_servers=servers.split(","), **limits, **options, **settings.kafka_client)
-    except (TypeError, ValueError) as error:
+        return client(*topics, **merged)
+    except (TypeError, ValueError, KafkaConfigurationError) as error:
         raise InvalidSettings(f"UMMP_KAFKA_BOOTSTRAP_SERVERS={servers} or UMMP_KAFKA_CLIENT: {error}") from error
     except KafkaError as error:
         raise BrokerUnavailable(servers, error) from error

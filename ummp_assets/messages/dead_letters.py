@@ -73,10 +73,11 @@ def _originals(store: ObjectStore, batch: str, wanted: set[str]) -> Iterator[tup
         for row in rows.to_pylist():
             headers = tuple((item["name"], item["value"]) for item in row["headers"])
             yield row["sample_id"], Record(row["key"], row["value"], headers)
-    for rows in read_table(store, manifest, "samples", columns=["sample_id", "dataset", "value"]):
+    for rows in read_table(store, manifest, "samples", columns=["sample_id", "dataset", "traceparent", "value"]):
         for row in rows.to_pylist():
             if row["sample_id"] in wanted:
-                yield row["sample_id"], Record(row["dataset"].encode(), row["value"])
+                trace = (("traceparent", row["traceparent"].encode()),) if row["traceparent"] else ()
+                yield row["sample_id"], Record(row["dataset"].encode(), row["value"], trace)
 
 
 def _message_id(sample_id: str) -> str:
@@ -93,8 +94,10 @@ def _letter(row: dict[str, str], original: Record) -> Record:
         "ummp-reason": row["reason"],
         "ummp-error": row["detail"],
     }
+    # kafka-python refuses a record that has neither key nor value, which other clients may send.
+    key = b"" if original.key is None and original.value is None else original.key
     return Record(
-        original.key,
+        key,
         original.value,
         (*original.headers, *((name, value.encode("utf-8", "replace")) for name, value in added.items())),
     )

@@ -1,8 +1,11 @@
 """A deployment for one test: settings with topics of its own on a broker that several tests share."""
 
+import gc
 import json
 import uuid
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ __all__ = [
     "NOW",
     "create_topic",
     "make_settings",
+    "nobody_listens",
     "plan_everything",
     "read_committed",
     "request",
@@ -40,6 +44,20 @@ def make_settings(folder: Path, bootstrap_servers: str, **overrides: Any) -> Set
         "intake": {"max_batch_wait_seconds": 0},
     }
     return load_settings(**{**defaults, **overrides})
+
+
+@contextmanager
+def nobody_listens() -> Iterator[str]:
+    """Give an address that refuses connections.
+
+    When kafka-python cannot connect, it leaves its sockets to the garbage collector: they are collected at the end of
+    the block, so the errors must not live longer than that.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        # A port that only root may open.
+        yield "127.0.0.1:1"
+        gc.collect()
 
 
 def create_topic(settings: Settings, name: str, partitions: int = 1, **configs: str) -> str:
