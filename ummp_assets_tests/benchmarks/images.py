@@ -1,0 +1,222 @@
+"""Requests to image features, against img2dataset; and the cleaning alone, against a bare OpenCV loop.
+
+    python -m ummp_assets_tests.benchmarks.images [--quick] [--json]
+
+`vs_img2dataset`: JPEGs of 500 x 400 on a server on loopback are downloaded, resized and cropped to 256 x 256 and
+written as Parquet. Ours runs the stages `downloads`, `clean_images` and `image_features` with hashes, duplicates,
+accounting and manifests; img2dataset 1.47 runs 2 processes of 32 threads, and its time is taken from its own
+statistics, without its start. `vs_bare_opencv`: `clean_images` over stored bytes against decode, resize and crop in a
+thread per core that keeps nothing. Cuts of one photograph overlap, so only equal hashes count as near duplicates here.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ummp_assets.clean.cores import available_cores, one_opencv_thread
+from ummp_assets.clean.image_stage import clean_images
+from ummp_assets.features.image_stage import image_features
+from ummp_assets.fetch.stage import download
+from ummp_assets.settings import CleanSettings, FetchSettings, ImageSettings, Settings, load_settings
+from ummp_assets.storage.index import open_index
+from ummp_assets.storage.objects import open_store
+from ummp_assets_tests.benchmarks.harness import Report, main, notice, peer_python, ratio, take_turns
+from ummp_assets_tests.clean.downloads import put_downloads, raw_row
+from ummp_assets_tests.clean.samples import photograph
+from ummp_assets_tests.fetch.batches import BATCH, commit_requests, request_row
+
+_PEER = ["img2dataset==1.47.0"]
+_PHOTOGRAPHS = (
+    "rocket.jpg coffee.png chelsea.png astronaut.png retina.jpg hubble_deep_field.jpg ihc.png motorcycle_left.png"
+)
+_WIDTH, _HEIGHT, _SIDE = 500, 400, 256
+
+_NGINX_SETTINGS = """
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; keepalive_requests 100000; types {{ image/jpeg jpg; }}
+  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder};
+  scgi_temp_path {folder};
+  server {{ listen 127.0.0.1:{port}; root {root}; }}
+}}
+"""
+
+
+def write_images(folder: Path, count: int) -> list[Path]:
+    """Write JPEGs of 500 x 400, cut from real photographs at random places."""
+    photographs = [_enlarged(photograph(name)) for name in _PHOTOGRAPHS.split()]
+    chance = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        whole = photographs[number % len(photographs)]
+        top, left = chance.integers(whole.shape[0] - _HEIGHT), chance.integers(whole.shape[1] - _WIDTH)
+        cut = whole[top : top + _HEIGHT, left : left + _WIDTH]
+        paths.append(folder / f"{number}.jpg")
+        paths[-1].write_bytes(cv2.imencode(".jpg", cut, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes())
+    return paths
+
+
+def _enlarged(data: bytes) -> npt.NDArray[np.uint8]:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    scale = max(1.0, 700 / min(pixels.shape[:2]))
+    return np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[str | None]:
+    """Serve a folder with nginx on loopback; give None with a notice where nginx is not installed."""
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if nginx is None:
+        notice("left out: nginx is not installed (Debian: apt-get install nginx-light)")
+        yield None
+        return
+    with socket.socket() as free, TemporaryDirectory() as name:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        configuration = Path(name, "nginx.conf")
+        configuration.write_text(_NGINX_SETTINGS.format(folder=name, port=port, root=root), encoding="utf-8")
+        # As root, nginx would read the files as another user, who may not enter a temporary folder.
+        arguments = (
+            [nginx, "-c", configuration, "-g", "user root;"]
+            if Path.home() == Path("/root")
+            else [nginx, "-c", configuration]
+        )
+        server = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+        try:
+            _wait_for(port)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise TimeoutError("nginx did not start")
+
+
+def _settings(home: Path) -> Settings:
+    fetch = FetchSettings(allowed_addresses=("127.0.0.0/8",), max_connections=64, max_connections_per_host=64)
+    clean = CleanSettings(image=ImageSettings(side_pixels=_SIDE, near_duplicate_bits=0))
+    return load_settings(home=home, fetch=fetch, clean=clean)
+
+
+def run_stages(urls: list[str]) -> float:
+    """Return images per second, from the committed requests to the committed features."""
+    with TemporaryDirectory() as name:
+        settings = _settings(Path(name))
+        store, index = open_store(settings), open_index(settings)
+        commit_requests(store, [request_row(number, url, "image") for number, url in enumerate(urls)])
+        began = time.perf_counter()
+        download(store, index, settings, BATCH)
+        clean_images(store, index, settings, BATCH)
+        rows = image_features(store, settings, BATCH).rows("samples")
+        seconds = time.perf_counter() - began
+        index.close()
+    assert rows > 0.97 * len(urls), f"only {rows} of {len(urls)} images came through"
+    return rows / seconds
+
+
+def run_img2dataset(python: Path, urls: list[str]) -> float:
+    """Return images per second inside its workers."""
+    with TemporaryDirectory() as name:
+        Path(name, "urls.txt").write_text("\n".join(urls), encoding="utf-8")
+        options = {
+            "url_list": f"{name}/urls.txt",
+            "input_format": "txt",
+            "output_folder": f"{name}/out",
+            "output_format": "parquet",
+            "image_size": str(_SIDE),
+            "resize_mode": "center_crop",
+            "processes_count": "2",
+            "thread_count": "32",
+            "number_sample_per_shard": str(max(1, len(urls) // 4)),
+            "enable_wandb": "False",
+        }
+        arguments = [f"--{key}={value}" for key, value in options.items()]
+        subprocess.run([python.parent / "img2dataset", *arguments], check=True, capture_output=True)
+        statistics = [json.loads(path.read_text()) for path in sorted(Path(name, "out").glob("*_stats.json"))]
+    successes = sum(shard["successes"] for shard in statistics)
+    assert successes > 0.97 * len(urls), f"only {successes} of {len(urls)} images came through"
+    seconds = max(shard["end_time"] for shard in statistics) - min(shard["start_time"] for shard in statistics)
+    return float(successes / seconds)
+
+
+def run_clean(contents: list[bytes]) -> float:
+    """Return images per second of the stage `clean_images` alone."""
+    with TemporaryDirectory() as name:
+        settings = _settings(Path(name))
+        store, index = open_store(settings), open_index(settings)
+        put_downloads(store, [raw_row(number, data, modality="image") for number, data in enumerate(contents)])
+        began = time.perf_counter()
+        clean_images(store, index, settings, BATCH)
+        seconds = time.perf_counter() - began
+        index.close()
+    return len(contents) / seconds
+
+
+def run_bare_loop(contents: list[bytes]) -> float:
+    """Return images per second of OpenCV's decode, resize and crop, on all cores, keeping nothing."""
+    began = time.perf_counter()
+    with one_opencv_thread(), ThreadPoolExecutor(available_cores()) as executor:
+        for _ in executor.map(_decode_and_resize, contents):
+            pass
+    return len(contents) / (time.perf_counter() - began)
+
+
+def _decode_and_resize(data: bytes) -> npt.NDArray[np.uint8]:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert pixels is not None
+    height, width = pixels.shape[:2]
+    scale = _SIDE / min(height, width)
+    small = cv2.resize(pixels, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+    top, left = (small.shape[0] - _SIDE) // 2, (small.shape[1] - _SIDE) // 2
+    return np.array(small[top : top + _SIDE, left : left + _SIDE], np.uint8)
+
+
+def measure(quick: bool) -> Report:
+    count, rounds = (1_000, 3) if quick else (4_000, 5)
+    report = Report()
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        contents = [path.read_bytes() for path in write_images(folder, count)]
+        speeds = take_turns({"clean": lambda: run_clean(contents), "bare": lambda: run_bare_loop(contents)}, rounds)
+        _add(report, "vs_bare_opencv", speeds)
+        python = peer_python("img2dataset", _PEER)
+        with serving(folder) as address:
+            if python is not None and address is not None:
+                urls = [f"{address}/{number}.jpg" for number in range(count)]
+                stages = {"stages": lambda: run_stages(urls), "img2dataset": lambda: run_img2dataset(python, urls)}
+                _add(report, "vs_img2dataset", take_turns(stages, rounds))
+    return report
+
+
+def _add(report: Report, name: str, speeds: dict[str, list[float]]) -> None:
+    project, peer = speeds.values()
+    report.ratios[name] = ratio(project, peer)
+    report.rows += [
+        {"ratio": name, "contender": contender, "images_per_second": max(figures)}
+        for contender, figures in speeds.items()
+    ]
+
+
+if __name__ == "__main__":
+    main(__name__, measure, __doc__ or "")
