@@ -1,5 +1,6 @@
 """The clean stages' shared loop: order, chunks, duplicates, accounting."""
 
+import hashlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,11 @@ from ummp_assets.records import Modality, Rejection
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import read_manifest, read_table
+from ummp_assets.storage.takedown_index import TakedownEntry, TakedownIndex
 from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
 
-SCHEMA = pa.schema(
-    [pa.field(name, pa.string(), nullable=False) for name in ("sample_id", "dataset", "uri", "content_sha256")]
-)
+COLUMNS = ("sample_id", "dataset", "uri", "sha256", "content_sha256")
+SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in COLUMNS])
 
 
 def stage(**limits: int) -> CleanStage:
@@ -26,7 +27,7 @@ def stage(**limits: int) -> CleanStage:
 
 
 def keep_all(chunk: pa.RecordBatch) -> CleanedChunk:
-    return CleanedChunk(chunk.rename_columns({"sha256": "content_sha256"}), [], {"chunks": 1})
+    return CleanedChunk(chunk.append_column(SCHEMA.field("content_sha256"), chunk.column("sha256")), [], {"chunks": 1})
 
 
 def reject_first(chunk: pa.RecordBatch) -> CleanedChunk:
@@ -72,6 +73,20 @@ def test_near_duplicate_step_sees_extra_columns_that_are_not_written(store: Obje
     run_clean_stage(store, index, BATCH, stage(), keep_all, near_duplicates=drop_last)
 
     assert stored_ids(store) == ["ummp.requests.normal~0~1"]
+
+
+def test_content_that_was_taken_down_is_refused_under_another_address(store: ObjectStore, index: Index) -> None:
+    put_downloads(store, [raw_row(1, b"a"), raw_row(2, b"b")])
+    digest = hashlib.sha256(b"b").hexdigest()
+    TakedownIndex(index).record([TakedownEntry("ummp.takedowns", 0, 3, 0, "sha256", digest, "asked by its author")])
+
+    manifest = run_clean_stage(store, index, BATCH, stage(), keep_all)
+
+    assert stored_ids(store) == ["ummp.requests.normal~0~1"]
+    (outcomes,) = read_table(store, manifest, "outcomes")
+    [refused] = outcomes.to_pylist()
+    assert (refused["sample_id"], refused["reason"]) == ("ummp.requests.normal~0~2", "takedown")
+    assert refused["detail"] == f"sha256 {digest} was taken down: asked by its author"
 
 
 def test_lost_row_raises_and_commits_nothing(store: ObjectStore, index: Index) -> None:
