@@ -20,6 +20,7 @@ from ummp_assets_tests.messages.clients import Clients, unique
 from ummp_assets_tests.messages.raw_connection import RawConnection, frame
 
 _API_VERSIONS, _PRODUCE, _METADATA, _FETCH = 18, 0, 3, 1
+_EMPTY_TOPICS = struct.pack(">i", 2**31 - 1) + struct.pack(">hci", 1, b"x", 0) * 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,8 @@ _API_VERSIONS, _PRODUCE, _METADATA, _FETCH = 18, 0, 3, 1
         pytest.param(frame(_FETCH, 3), id="removed version"),
         pytest.param(frame(_METADATA, 1, b"\0\0\0\5"), id="body cut short"),
         pytest.param(frame(_API_VERSIONS, 3, b"\xff" * 10, flexible=True), id="endless number"),
+        pytest.param(frame(_METADATA, 12, b"\xff" * 250_000, flexible=True), id="endless number in 250 kB"),
+        pytest.param(frame(_PRODUCE, 7, b"\xff\xff\0\1\0\0\0\1" + _EMPTY_TOPICS), id="millions of empty topics"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", id="another protocol"),
         pytest.param(struct.pack(">i", -5), id="negative length"),
         pytest.param(struct.pack(">i", 0), id="no length"),
@@ -40,8 +43,10 @@ _API_VERSIONS, _PRODUCE, _METADATA, _FETCH = 18, 0, 3, 1
 )
 def test_bytes_that_are_no_request_close_that_connection_only(clients: Clients, request_bytes: bytes) -> None:
     with RawConnection(clients.bootstrap_servers) as bystander, RawConnection(clients.bootstrap_servers) as hostile:
+        began = time.monotonic()
         hostile.send(request_bytes)
         assert hostile.receive() is None
+        assert time.monotonic() - began < 2
         assert bystander.ask(MetadataRequest(topics=[]), MetadataResponse, version=1).brokers
 
 

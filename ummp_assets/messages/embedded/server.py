@@ -26,9 +26,7 @@ _LOGGER = logging.getLogger(__name__)
 _PRODUCE_KEY = 0
 _MIN_FRAME_BYTES = 8  # api key, version, correlation id
 _MAX_PRODUCE_BYTES = 100 * 1024 * 1024  # Kafka's socket.request.max.bytes
-# kafka-python decodes the flexible versions of other requests without a bound on the length of a number: a megabyte
-# of 0xff bytes takes it seconds. No honest request of this kind on one machine comes near this.
-_MAX_OTHER_BYTES = 256 * 1024
+_MAX_OTHER_BYTES = 256 * 1024  # no honest request of another kind comes near this on one machine
 _LENGTH = struct.Struct(">i")
 _KEY = struct.Struct(">h")
 _READ_AHEAD_BYTES = 1024 * 1024
