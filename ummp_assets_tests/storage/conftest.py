@@ -49,7 +49,7 @@ def _make_store(kind: str, folder: Path, get_fixture: Callable[[str], str]) -> O
 
 @pytest.fixture(scope="session")
 def workers(s3_bucket: str) -> Iterator[ProcessPoolExecutor]:
-    """Six processes that inherit the address of the S3 server."""
+    """Four processes that inherit the address of the S3 server."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(6, mp_context=context) as pool:
+    with ProcessPoolExecutor(4, mp_context=context) as pool:
         yield pool

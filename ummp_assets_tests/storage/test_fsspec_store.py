@@ -12,7 +12,6 @@ from ummp_assets.errors import InvalidSettings, ObjectNotFound, StoreUnavailable
 from ummp_assets.settings import load_settings
 from ummp_assets.storage.fsspec_store import FsspecStore
 from ummp_assets.storage.objects import open_store
-from ummp_assets.storage.stages import hash_file
 from ummp_assets_tests.storage.s3_server import TERSE_BUCKET
 
 
@@ -85,18 +84,24 @@ def test_create_refused_without_the_condition_finds_the_object(s3_bucket: str) -
     assert store.read("a") == b"first"
 
 
-def test_large_upload_arrives_in_parts_as_it_was(s3_bucket: str, tmp_path: Path) -> None:
+def test_large_upload_arrives_in_parts_as_it_was(s3_bucket: str) -> None:
     store = FsspecStore(f"s3://{s3_bucket}/{uuid.uuid4().hex}")
     file = store.scratch_directory() / "large"
-    # Above 100 MiB s3fs sends several parts.
-    file.write_bytes(b"0123456789abcdef" * (7 * 2**20))
-    expected = hash_file(file)
+    # Above 100 MiB s3fs sends parts of 50 MiB; the marks lie across their borders.
+    marks = {position * 2**20 - 4: b"mark %d" % position for position in (50, 100)}
+    with file.open("wb") as opened:
+        opened.truncate(101 * 2**20)
+        for position, mark in marks.items():
+            opened.seek(position)
+            opened.write(mark)
 
     store.upload(file, "large")
 
-    copy = tmp_path / "copy"
-    copy.write_bytes(store.read("large"))
-    assert hash_file(copy) == expected
+    assert [found.byte_count for found in store.list()] == [101 * 2**20]
+    for position, mark in marks.items():
+        with store.open("large") as opened:
+            opened.seek(position - 2)
+            assert opened.read(len(mark) + 4) == b"\0\0" + mark + b"\0\0"
     assert not file.exists()
 
 

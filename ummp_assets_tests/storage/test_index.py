@@ -1,7 +1,6 @@
 """The contract of `Index`, on SQLite and on PostgreSQL."""
 
 import hashlib
-import multiprocessing
 import os
 import uuid
 from collections.abc import Iterator
@@ -62,12 +61,6 @@ def sql_index(index_url: str) -> Iterator[Index]:
     index.close()
 
 
-@pytest.fixture(scope="module")
-def claimers() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(6, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield pool
-
-
 def test_claim_gives_the_first_owner_for_ever(sql_index: Index) -> None:
     assert sql_index.claim("news", "text", [("d1", "s1"), ("d2", "s2")]) == ["s1", "s2"]
     assert sql_index.claim("news", "text", [("d2", "s3"), ("d3", "s3"), ("d1", "s1")]) == ["s2", "s3", "s1"]
@@ -103,19 +96,19 @@ def _claim(url: str, worker: int, digests: list[str]) -> list[str]:
         index.close()
 
 
-def test_claims_of_many_processes_agree_on_each_owner(index_url: str, claimers: ProcessPoolExecutor) -> None:
+def test_claims_of_many_processes_agree_on_each_owner(index_url: str, workers: ProcessPoolExecutor) -> None:
     # The tables are not there yet, and each process names the digests in another order: neighbours cross.
     digests = [f"{number:08d}" for number in range(3_000)]
-    orders = [digests[start:] + digests[:start] for start in range(0, 3_000, 500)]
+    orders = [digests[start:] + digests[:start] for start in range(0, 3_000, 750)]
     orders = [order[::-1] if number % 2 else order for number, order in enumerate(orders)]
 
-    answers = [claimers.submit(_claim, index_url, worker, order) for worker, order in enumerate(orders)]
+    answers = [workers.submit(_claim, index_url, worker, order) for worker, order in enumerate(orders)]
 
     owners = [
         dict(zip(order, answer.result(timeout=60), strict=True)) for order, answer in zip(orders, answers, strict=True)
     ]
     assert all(other == owners[0] for other in owners)
-    assert set(owners[0].values()) <= {f"s{worker}" for worker in range(6)}
+    assert set(owners[0].values()) <= {f"s{worker}" for worker in range(4)}
 
 
 def _record(url: str, worker: int, numbers: list[int]) -> None:
@@ -126,13 +119,11 @@ def _record(url: str, worker: int, numbers: list[int]) -> None:
         index.close()
 
 
-def test_samples_recorded_by_many_processes_at_once_are_all_there(
-    index_url: str, claimers: ProcessPoolExecutor
-) -> None:
+def test_samples_recorded_by_many_processes_at_once_are_all_there(index_url: str, workers: ProcessPoolExecutor) -> None:
     numbers = list(range(3_000))
-    orders = [numbers if worker % 2 else numbers[::-1] for worker in range(6)]
+    orders = [numbers if worker % 2 else numbers[::-1] for worker in range(4)]
 
-    for recorded in [claimers.submit(_record, index_url, worker, order) for worker, order in enumerate(orders)]:
+    for recorded in [workers.submit(_record, index_url, worker, order) for worker, order in enumerate(orders)]:
         recorded.result(timeout=60)
 
     index = SqlIndex(index_url)

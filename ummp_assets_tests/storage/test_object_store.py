@@ -142,8 +142,8 @@ def _create(store: ObjectStore, path: str, data: bytes) -> bool:
 def test_create_by_many_processes_has_exactly_one_winner(
     shared_store: ObjectStore, workers: ProcessPoolExecutor
 ) -> None:
-    for number in range(8):
-        contents = [f"{number} by {worker} ".encode() * 1_000 for worker in range(6)]
+    for number in range(5):
+        contents = [f"{number} by {worker} ".encode() * 1_000 for worker in range(4)]
         won = [workers.submit(_create, shared_store, f"entries/{number}", data) for data in contents]
         winners = [data for data, future in zip(contents, won, strict=True) if future.result()]
         assert len(winners) == 1
@@ -204,7 +204,7 @@ def test_list_while_others_put_and_delete_keeps_what_stays(
     shared_store.write("a/stays", b"x")
     shared_store.write("z/stays", b"x")
     listing = workers.submit(_list_until, shared_store, "y/end")
-    for number in range(60):
+    for number in range(30):
         shared_store.write(f"folder-{number % 7}/{number}", b"x")
         shared_store.delete(f"folder-{number % 7}/{number}")
     shared_store.write("y/end", b"x")
