@@ -88,7 +88,7 @@ def plan_tick(
         forgotten = _forgotten(log, last, hint, settings.intake.max_queued_batches)
         room = settings.intake.max_queued_batches - queued.get(topic, 0) - len(forgotten)
         plan = _plan(topic, last, marks, hint, now, room, settings)
-        planned = [log.put(batch, now) for batch in plan.batches]
+        planned = _put(log, plan, now)
         batches += forgotten + planned
         waiting[topic] = plan.waiting
         number = planned[-1].number if planned else last.number if last else 0
@@ -107,6 +107,16 @@ def _plan(
 ) -> Plan:
     waited = (now - hint.waiting_since).total_seconds() if hint.waiting_since else 0.0
     return plan_batches(topic, last, marks, waited_seconds=waited, room=room, intake=settings.intake)
+
+
+def _put(log: OffsetLog, plan: Plan, now: datetime) -> list[Batch]:
+    """Write the plan's batches until another sensor's entry stands in the way: the rest would overlap with it."""
+    planned: list[Batch] = []
+    for batch in plan.batches:
+        planned.append(log.put(batch, now))
+        if planned[-1] != batch:
+            break
+    return planned
 
 
 def _forgotten(log: OffsetLog, last: Batch | None, hint: _Hint, limit: int) -> list[Batch]:
@@ -129,12 +139,12 @@ def _parse(cursor: str | None) -> dict[str, _Hint]:
         document: dict[str, dict[str, Any]] = json.loads(cursor or "{}")
         return {
             topic: _Hint(
-                int(fields["number"]),
-                datetime.fromisoformat(fields["waiting_since"]) if fields["waiting_since"] else None,
+                max(0, int(fields["number"])),
+                datetime.fromisoformat(fields["waiting_since"]).astimezone(UTC) if fields["waiting_since"] else None,
             )
             for topic, fields in document.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}
 
 

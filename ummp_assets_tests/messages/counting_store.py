@@ -18,13 +18,13 @@ class CountingStore:
     calls:
         Calls by method.
     before_create:
-        Called with the path, once, before the next object is created.
+        Called once, before the next object is created.
     """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self.calls: Counter[str] = Counter()
-        self.before_create: Callable[[str], object] | None = None
+        self.before_create: Callable[[], object] | None = None
 
     def read(self, path: str) -> bytes:
         self.calls["read"] += 1
@@ -42,7 +42,7 @@ class CountingStore:
         self.calls["create"] += 1
         if self.before_create:
             call, self.before_create = self.before_create, None
-            call(path)
+            call()
         return self._store.create(path, data)
 
     def upload(self, file: Path, path: str) -> None:
