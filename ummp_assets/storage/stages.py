@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,14 @@ from typing import Any, BinaryIO, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ummp_assets.errors import ManifestCorrupt, ManifestMissing, ObjectNotFound, StoreUnavailable, UnsupportedFormat
+from ummp_assets.errors import (
+    ManifestCorrupt,
+    ManifestMissing,
+    ObjectNotFound,
+    StoreUnavailable,
+    UmmpError,
+    UnsupportedFormat,
+)
 from ummp_assets.reasons import Outcome
 from ummp_assets.records import OUTCOME_SCHEMA, Rejection
 from ummp_assets.storage.objects import ObjectStore
@@ -162,13 +169,11 @@ def read_table(
                 yield from _read_file(file, entry, columns, batch_rows)
         except ObjectNotFound as error:
             raise ManifestCorrupt(f"{error}, which the manifest of {manifest.stage} {manifest.batch} names") from error
-        except (pa.ArrowException, OSError, ValueError) as error:
-            # Arrow gives OSError for damaged pages and for a failing disk: the sha256 tells them apart.
-            if _hash_object(store, entry.path) != entry.sha256:
-                raise ManifestCorrupt(
-                    f"{store.uri(entry.path)} is not the file that was committed, its sha256 differs: {error}"
-                ) from error
-            raise StoreUnavailable(store.uri(entry.path), error) from error
+        except UmmpError:
+            raise
+        except Exception as error:
+            # Object stores' clients have errors of their own here, beside Arrow's.
+            raise _explain(store, entry, error) from error
 
 
 def _read_file(
@@ -297,6 +302,15 @@ def hash_file(file: Path) -> str:
     """Return the sha256 of a local file, in hex."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _explain(store: ObjectStore, entry: FileEntry, error: Exception) -> UmmpError:
+    # Arrow gives OSError for damaged pages as for a failing disk: the sha256 tells them apart.
+    with suppress(Exception):
+        if _hash_object(store, entry.path) != entry.sha256:
+            address = store.uri(entry.path)
+            return ManifestCorrupt(f"{address} is not the file that was committed, its sha256 differs: {error}")
+    return StoreUnavailable(store.uri(entry.path), error)
 
 
 def _hash_object(store: ObjectStore, path: str) -> str:

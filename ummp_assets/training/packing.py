@@ -143,7 +143,7 @@ def _decompress(packed: bytes, codec: str, max_bytes: int) -> bytes:
         return packed
     try:
         return zstandard.ZstdDecompressor().decompress(packed, allow_extra_data=False)
-    except zstandard.ZstdError as error:
+    except (zstandard.ZstdError, MemoryError) as error:
         raise _corrupt(f"no zstd: {error}") from None
 
 

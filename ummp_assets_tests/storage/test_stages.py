@@ -1,11 +1,13 @@
 """Manifests, tables and the writer that commits them."""
 
 import contextlib
+import io
 import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -258,26 +260,40 @@ def test_cut_file_is_named(store: ObjectStore) -> None:
             list(read_table(store, manifest, "samples"))
 
 
-class _BrokenDisk(LocalStore):
-    """A store whose files open and then fail to be read, once."""
-
-    failed = False
-
-    def open(self, path: str):  # type: ignore[no-untyped-def]
-        file = super().open(path)
-        if path.endswith(".parquet") and not self.failed:
-            self.failed = True
-            file.close()
-            return Path("/proc/self/mem").open("rb")
-        return file
+class _ConnectionLost(Exception):
+    """An error as the client library of an object store has it: no OSError."""
 
 
-def test_failing_disk_is_transient_and_no_corruption(tmp_path: Path) -> None:
-    store = _BrokenDisk(tmp_path / "root")
+class _LostFile(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        raise _ConnectionLost(f"{size} bytes were asked for")
+
+
+class _FailingStore(LocalStore):
+    """A store whose files open and then fail to be read, a number of times."""
+
+    def __init__(self, root: Path, failures: list[BinaryIO]) -> None:
+        super().__init__(root)
+        self.failures = failures
+
+    def open(self, path: str) -> BinaryIO:
+        return self.failures.pop() if path.endswith(".parquet") and self.failures else super().open(path)
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "also when asked why"])
+@pytest.mark.parametrize("kind", ["disk", "network"])
+def test_failing_storage_is_transient_and_no_corruption(tmp_path: Path, kind: str, times: int) -> None:
+    # The kernel refuses to read the first bytes of a process's memory: a true input error.
+    failures: list[BinaryIO] = [
+        Path("/proc/self/mem").open("rb") if kind == "disk" else _LostFile()  # noqa: SIM115 - the reader closes it
+        for _ in range(times)
+    ]
+    store = _FailingStore(tmp_path / "root", failures)
     manifest = _commit(store)
 
     with pytest.raises(StoreUnavailable, match="samples-0000"):
         list(read_table(store, manifest, "samples"))
+    assert store.failures == []
     assert sum(rows.num_rows for rows in read_table(store, manifest, "samples")) == 100
 
 

@@ -112,6 +112,10 @@ def test_bytes_that_would_unpack_to_too_much_are_not_unpacked() -> None:
         assert len(packed) < 1_000
         with pytest.raises(Undecodable, match="max_parameters_bytes"):
             unpack(packed, "zstd", "sha256:00", LIMIT)
+    # A frame that states 15 GiB (RFC 8878, section 3.1.1.1) and holds nothing.
+    liar = bytes.fromhex("28b52ffde0") + (15 * 2**30).to_bytes(8, "little")
+    with pytest.raises(Undecodable, match="no zstd"):
+        unpack(liar, "zstd", "sha256:00", 2**34)
     with pytest.raises(Undecodable, match="codec 'pickle' is unknown"):
         unpack(b"", "pickle", "sha256:00", LIMIT)
 
