@@ -1,10 +1,12 @@
 """What the embedded broker keeps over a stop and over SIGKILL."""
 
+import resource
 import sqlite3
 from pathlib import Path
 
 import pytest
 from kafka import OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError
 from kafka.protocol.producer import InitProducerIdRequest, InitProducerIdResponse
 
 from ummp_assets.messages.embedded import BrokerProcess, start_broker
@@ -124,3 +126,18 @@ def test_acknowledged_records_are_kept_with_fsync(tmp_path: Path) -> None:
     broker.kill()
     with start_broker(tmp_path / "data", fsync=True) as broker, Clients(broker.bootstrap_servers) as clients:
         assert _values(clients, topic, 2) == [b"a", b"b"]
+
+
+def test_a_full_disk_refuses_records_and_harms_none(tmp_path: Path) -> None:
+    with start_broker(tmp_path / "data") as broker, Clients(broker.bootstrap_servers) as clients:
+        topic = clients.topic()
+        assert clients.send(topic, b"x" * 500_000) == [0]
+        unlimited = resource.RLIM_INFINITY
+        resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, (700_000, unlimited))  # as if the disk ended there
+        with pytest.raises(KafkaError):
+            clients.send(topic, b"y" * 500_000, retries=0, enable_idempotence=False)
+        assert len(clients.read_all(topic, 1)) == 1
+        resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+        assert clients.send(topic, b"z" * 500_000) == [1]
+    with start_broker(tmp_path / "data") as broker, Clients(broker.bootstrap_servers) as clients:
+        assert [value[:1] for value in _values(clients, topic, 2)] == [b"x", b"z"]

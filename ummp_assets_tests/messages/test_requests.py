@@ -14,8 +14,8 @@ from kafka.protocol.producer import (
     ProduceRequest,
     ProduceResponse,
 )
-from kafka.record.memory_records import MemoryRecordsBuilder
 
+from ummp_assets_tests.messages.batches import build_batch
 from ummp_assets_tests.messages.clients import Clients, unique
 from ummp_assets_tests.messages.raw_connection import RawConnection, frame
 
@@ -101,14 +101,6 @@ def test_requests_of_one_connection_are_answered_in_order(clients: Clients) -> N
         assert [struct.unpack_from(">i", answer or b"")[0] for answer in answers] == list(range(50))
 
 
-def _batch(*values: bytes, magic: int = 2, **producer: int) -> bytes:
-    builder = MemoryRecordsBuilder(magic=magic, compression_type=0, batch_size=1_000_000, **producer)
-    for value in values:
-        builder.append(int(time.time() * 1000), None, value)
-    builder.close()
-    return bytes(builder.buffer())
-
-
 def _produce(clients: Clients, topic: str, records: bytes, partition: int = 0, acks: int = 1) -> Any:
     data = [(topic, [(partition, records)])]
     request = ProduceRequest(transactional_id=None, acks=acks, timeout_ms=1_000, topic_data=data)
@@ -123,23 +115,36 @@ def _corrupt(batch: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("records", "error_code"),
     [
-        pytest.param(_corrupt(_batch(b"x")), 2, id="wrong checksum"),
-        pytest.param(_batch(b"x")[:-3], 87, id="cut short"),
-        pytest.param(_batch(b"x") + _batch(b"y"), 87, id="two batches"),
+        pytest.param(_corrupt(build_batch(b"x")), 2, id="wrong checksum"),
+        pytest.param(build_batch(b"x")[:-3], 87, id="cut short"),
+        pytest.param(build_batch(b"x") + build_batch(b"y"), 87, id="two batches"),
         pytest.param(b"", 87, id="no batch"),
-        pytest.param(_batch(b"x", magic=1), 87, id="old format"),
+        pytest.param(build_batch(b"x", magic=1), 87, id="old format"),
     ],
 )
 def test_unsound_batches_are_refused(clients: Clients, records: bytes, error_code: int) -> None:
     topic = clients.topic()
     assert _produce(clients, topic, records).error_code == error_code
-    assert _produce(clients, topic, _batch(b"sound")).base_offset == 0
+    assert _produce(clients, topic, build_batch(b"sound")).base_offset == 0
 
 
 def test_producing_to_a_missing_partition_or_with_odd_acks_is_refused(clients: Clients) -> None:
     topic = clients.topic()
-    assert _produce(clients, topic, _batch(b"x"), partition=7).error_code == 3
-    assert _produce(clients, topic, _batch(b"x"), acks=2).error_code == 21
+    assert _produce(clients, topic, build_batch(b"x"), partition=7).error_code == 3
+    assert _produce(clients, topic, build_batch(b"x"), acks=2).error_code == 21
+
+
+def test_an_unacknowledged_producer_learns_of_a_refusal_by_losing_its_connection(clients: Clients) -> None:
+    topic = clients.topic()
+    with RawConnection(clients.bootstrap_servers) as connection:
+        for partition in (0, 7):
+            data = [(topic, [(partition, build_batch(b"x"))])]
+            request = ProduceRequest(transactional_id=None, acks=0, timeout_ms=1_000, topic_data=data)
+            request.API_VERSION = 8
+            request.with_header(correlation_id=1, client_id="test")
+            connection.send(request.encode(header=True, framed=True))
+        assert connection.receive() is None
+    assert len(clients.read_all(topic, 1)) == 1
 
 
 def _identity(clients: Clients) -> int:
@@ -153,7 +158,7 @@ def test_retries_are_recognised_and_gaps_refused_by_sequence_number(clients: Cli
     topic, producer_id = clients.topic(), _identity(clients)
 
     def send(sequence: int, *values: bytes, epoch: int = 0) -> tuple[int, int]:
-        batch = _batch(*values, producer_id=producer_id, producer_epoch=epoch, base_sequence=sequence)
+        batch = build_batch(*values, producer_id=producer_id, producer_epoch=epoch, base_sequence=sequence)
         answer = _produce(clients, topic, batch, acks=-1)
         return answer.error_code, answer.base_offset
 

@@ -253,14 +253,15 @@ class PartitionLog:
         """Drop the oldest segments while the topic's retention by time or size says so."""
         if not self.config.is_deleted:
             return
-        while self.segments.first.size and self._is_first_expired():
+        while self._is_first_expired():
             if len(self.segments) == 1:
                 self.segments.roll()
             self._drop_first()
 
     def _is_first_expired(self) -> bool:
         first = self.segments.first
-        if first.next_offset > self.last_stable_offset:
+        is_empty = len(self.segments) == 1 and first.size == 0
+        if is_empty or first.next_offset > self.last_stable_offset:
             return False
         keep_ms, keep_bytes = self.config.retention_ms, self.config.retention_bytes
         is_old = keep_ms >= 0 and first.max_timestamp < now_ms() - keep_ms

@@ -71,7 +71,7 @@ class Server:
                     writer.write(response)
                     await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client went away, in the middle of a frame or not
+            pass  # the client went away, in the middle of a frame or not, or is told something by losing the connection
         except MalformedRequest as refusal:
             _LOGGER.warning("closed the connection from %s: %s", writer.get_extra_info("peername"), refusal)
         except Exception:

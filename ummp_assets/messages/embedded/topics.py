@@ -15,6 +15,13 @@ __all__ = ["Topic", "Topics"]
 
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _MAX_PARTITIONS = 10_000
+_TABLES_BY_TOPIC = (
+    "topic_configs",
+    "deleted_records",
+    "committed_offsets",
+    "pending_offsets",
+    "transaction_partitions",
+)
 
 
 class Topic:
@@ -146,8 +153,8 @@ class Topics:
         topic = self.get(name)
         with self._database.change():
             self._database.execute("DELETE FROM topics WHERE name = ?", [name])
-            for table in ("topic_configs", "deleted_records", "committed_offsets", "transaction_partitions"):
-                self._database.execute(f"DELETE FROM {table} WHERE topic = ?", [name])  # noqa: S608 - names from above
+            for table in _TABLES_BY_TOPIC:
+                self._database.execute(f"DELETE FROM {table} WHERE topic = ?", [name])  # noqa: S608 - names from here
         del self._topics[name]
         for log in topic.partitions:
             log.delete()

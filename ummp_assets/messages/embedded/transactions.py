@@ -34,6 +34,12 @@ class TransactionState(StrEnum):
     COMPLETE_ABORT = "CompleteAbort"
 
 
+_DECISIONS = {
+    True: (TransactionState.PREPARE_COMMIT, TransactionState.COMPLETE_COMMIT),
+    False: (TransactionState.PREPARE_ABORT, TransactionState.COMPLETE_ABORT),
+}
+
+
 @dataclass
 class _Transaction:
     transactional_id: str
@@ -141,9 +147,11 @@ class Transactions:
     def end(self, transactional_id: str, producer: ProducerIdentity, *, commit: bool) -> None:
         """Commit or abort; repeating the last decision is accepted, the opposite is INVALID_TXN_STATE."""
         transaction = self._get(transactional_id, producer)
-        done = TransactionState.COMPLETE_COMMIT if commit else TransactionState.COMPLETE_ABORT
+        prepared, done = _DECISIONS[commit]
         if transaction.state is TransactionState.ONGOING:
             self._end(transaction, commit=commit)
+        elif transaction.state is prepared:  # a full disk, say, kept it from being finished
+            self._finish(transaction, only_where_open=True)
         elif transaction.state is not done:
             raise RequestError(ErrorCode.INVALID_TXN_STATE)
 
@@ -210,7 +218,7 @@ class Transactions:
 
     def _end(self, transaction: _Transaction, *, commit: bool) -> None:
         if transaction.state is TransactionState.ONGOING:
-            transaction.state = TransactionState.PREPARE_COMMIT if commit else TransactionState.PREPARE_ABORT
+            transaction.state, _ = _DECISIONS[commit]
             self._store(transaction)
             self._finish(transaction)
 
@@ -227,7 +235,7 @@ class Transactions:
             is_due = log is not None and log.producers.has_open_transaction(transaction.producer_id)
             if log is not None and (is_due or not only_where_open):
                 log.append_marker(transaction.producer_id, transaction.epoch, commit=commit)
-        transaction.state = TransactionState.COMPLETE_COMMIT if commit else TransactionState.COMPLETE_ABORT
+        _, transaction.state = _DECISIONS[commit]
         transaction.partitions.clear()
         with self._database.change():
             if commit:

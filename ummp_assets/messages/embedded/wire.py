@@ -58,8 +58,7 @@ def decode_request(request_class: Any, header: RequestHeader, frame: bytes) -> A
         if header.api_key == _PRODUCE_KEY:
             _check_produce(body)
         elif request_class.flexible_version_q(header.version):
-            if _ENDLESS_NUMBER.search(body):
-                raise MalformedRequest("a number without end")
+            _check_numbers(body)
             body = body[_size_of_tags(body) :]
         return request_class.decode(body, version=header.version)
     except Exception as cause:  # whatever decoding garbage raises
@@ -84,6 +83,11 @@ def _check_produce(body: memoryview) -> None:
             position += 4 + _LENGTH.size + max(0, length)
     if position > len(body):
         raise MalformedRequest("the records end beyond the request")
+
+
+def _check_numbers(body: memoryview) -> None:
+    if _ENDLESS_NUMBER.search(body):
+        raise MalformedRequest("a number without end")
 
 
 def _skip_text(body: memoryview, position: int, *, may_be_null: bool) -> int:

@@ -25,7 +25,10 @@ _LATEST, _EARLIEST, _MAX_TIMESTAMP, _EARLIEST_LOCAL, _LATEST_TIERED = -1, -2, -3
 
 
 def produce(call: Call) -> Fields | None:
-    """Append batches; a producer that asked for no acknowledgement (acks=0) gets no response."""
+    """Append batches; a producer that asked for no acknowledgement (acks=0) gets no response.
+
+    If something was refused, such a producer loses its connection, which is all that it can be told.
+    """
     responses = [
         {
             "name": topic.name,
@@ -33,7 +36,11 @@ def produce(call: Call) -> Fields | None:
         }
         for topic in call.request.topic_data
     ]
-    return {"responses": responses} if call.request.acks != 0 else None
+    if call.request.acks != 0:
+        return {"responses": responses}
+    if any(part["error_code"] for topic in responses for part in topic["partition_responses"]):
+        raise ConnectionAbortedError("an unacknowledged Produce was refused")
+    return None
 
 
 def _append_or_refuse(call: Call, topic: str, data: Any) -> Fields:
