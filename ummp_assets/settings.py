@@ -227,6 +227,9 @@ class ImageSettings(BaseModel):
     max_aspect_ratio: Annotated[float, Field(ge=1)] = Field(
         4.0, description="Images whose longer side is more times the shorter one are filtered."
     )
+    store_normalised: bool = Field(
+        False, description="Also store each image as float32, less its channels' mean, over their standard deviation."
+    )
     near_duplicate_bits: Annotated[int, Field(ge=0, le=4)] | None = Field(
         4, description="Images whose 64-bit perceptual hashes differ in at most so many bits are near duplicates."
     )

@@ -10,13 +10,16 @@ thread per core that keeps nothing. Cuts of one photograph overlap, so only equa
 """
 
 import json
+import os
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -89,12 +92,10 @@ def serving(root: Path) -> Iterator[str | None]:
         free.close()
         configuration = Path(name, "nginx.conf")
         configuration.write_text(_NGINX_SETTINGS.format(folder=name, port=port, root=root), encoding="utf-8")
-        # As root, nginx would read the files as another user, who may not enter a temporary folder.
-        arguments = (
-            [nginx, "-c", configuration, "-g", "user root;"]
-            if Path.home() == Path("/root")
-            else [nginx, "-c", configuration]
-        )
+        arguments = [nginx, "-c", str(configuration)]
+        if os.geteuid() == 0:
+            # It would read the files as another user, who may not enter a temporary folder.
+            arguments += ["-g", "user root;"]
         server = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
         try:
             _wait_for(port)
@@ -119,24 +120,33 @@ def _settings(home: Path) -> Settings:
     return load_settings(home=home, fetch=fetch, clean=clean)
 
 
-def run_stages(urls: list[str]) -> float:
-    """Return images per second, from the committed requests to the committed features."""
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What one run of a contender came to; CPU seconds also tell on a machine that others use."""
+
+    images: int
+    seconds: float
+    cpu_seconds: float
+
+
+def run_stages(urls: list[str]) -> Speed:
+    """Run from the committed requests to the committed features."""
     with TemporaryDirectory() as name:
         settings = _settings(Path(name))
         store, index = open_store(settings), open_index(settings)
         commit_requests(store, [request_row(number, url, "image") for number, url in enumerate(urls)])
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         download(store, index, settings, BATCH)
         clean_images(store, index, settings, BATCH)
         rows = image_features(store, settings, BATCH).rows("samples")
-        seconds = time.perf_counter() - began
+        speed = Speed(rows, time.perf_counter() - began, time.process_time() - used)
         index.close()
     assert rows > 0.97 * len(urls), f"only {rows} of {len(urls)} images came through"
-    return rows / seconds
+    return speed
 
 
-def run_img2dataset(python: Path, urls: list[str]) -> float:
-    """Return images per second inside its workers."""
+def run_img2dataset(python: Path, urls: list[str]) -> Speed:
+    """Run img2dataset; seconds are those inside its workers, CPU seconds include its start."""
     with TemporaryDirectory() as name:
         Path(name, "urls.txt").write_text("\n".join(urls), encoding="utf-8")
         options = {
@@ -152,34 +162,37 @@ def run_img2dataset(python: Path, urls: list[str]) -> float:
             "enable_wandb": "False",
         }
         arguments = [f"--{key}={value}" for key, value in options.items()]
+        before = os.times()
         subprocess.run([python.parent / "img2dataset", *arguments], check=True, capture_output=True)
+        after = os.times()
         statistics = [json.loads(path.read_text()) for path in sorted(Path(name, "out").glob("*_stats.json"))]
     successes = sum(shard["successes"] for shard in statistics)
     assert successes > 0.97 * len(urls), f"only {successes} of {len(urls)} images came through"
     seconds = max(shard["end_time"] for shard in statistics) - min(shard["start_time"] for shard in statistics)
-    return float(successes / seconds)
+    cpu_seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    return Speed(successes, seconds, cpu_seconds)
 
 
-def run_clean(contents: list[bytes]) -> float:
-    """Return images per second of the stage `clean_images` alone."""
+def run_clean(contents: list[bytes]) -> Speed:
+    """Run the stage `clean_images` alone."""
     with TemporaryDirectory() as name:
         settings = _settings(Path(name))
         store, index = open_store(settings), open_index(settings)
         put_downloads(store, [raw_row(number, data, modality="image") for number, data in enumerate(contents)])
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         clean_images(store, index, settings, BATCH)
-        seconds = time.perf_counter() - began
+        speed = Speed(len(contents), time.perf_counter() - began, time.process_time() - used)
         index.close()
-    return len(contents) / seconds
+    return speed
 
 
-def run_bare_loop(contents: list[bytes]) -> float:
-    """Return images per second of OpenCV's decode, resize and crop, on all cores, keeping nothing."""
-    began = time.perf_counter()
+def run_bare_loop(contents: list[bytes]) -> Speed:
+    """Run OpenCV's decode, resize and crop on all cores, keeping nothing."""
+    began, used = time.perf_counter(), time.process_time()
     with one_opencv_thread(), ThreadPoolExecutor(available_cores()) as executor:
         for _ in executor.map(_decode_and_resize, contents):
             pass
-    return len(contents) / (time.perf_counter() - began)
+    return Speed(len(contents), time.perf_counter() - began, time.process_time() - used)
 
 
 def _decode_and_resize(data: bytes) -> npt.NDArray[np.uint8]:
@@ -198,24 +211,37 @@ def measure(quick: bool) -> Report:
     with TemporaryDirectory() as name:
         folder = Path(name)
         contents = [path.read_bytes() for path in write_images(folder, count)]
-        speeds = take_turns({"clean": lambda: run_clean(contents), "bare": lambda: run_bare_loop(contents)}, rounds)
-        _add(report, "vs_bare_opencv", speeds)
+        compare(report, "vs_bare_opencv", lambda: run_clean(contents), lambda: run_bare_loop(contents), rounds)
         python = peer_python("img2dataset", _PEER)
         with serving(folder) as address:
             if python is not None and address is not None:
                 urls = [f"{address}/{number}.jpg" for number in range(count)]
-                stages = {"stages": lambda: run_stages(urls), "img2dataset": lambda: run_img2dataset(python, urls)}
-                _add(report, "vs_img2dataset", take_turns(stages, rounds))
+                peer = partial(run_img2dataset, python, urls)
+                compare(report, "vs_img2dataset", lambda: run_stages(urls), peer, rounds)
     return report
 
 
-def _add(report: Report, name: str, speeds: dict[str, list[float]]) -> None:
-    project, peer = speeds.values()
-    report.ratios[name] = ratio(project, peer)
-    report.rows += [
-        {"ratio": name, "contender": contender, "images_per_second": max(figures)}
-        for contender, figures in speeds.items()
-    ]
+def compare(report: Report, name: str, project: Callable[[], Speed], peer: Callable[[], Speed], rounds: int) -> None:
+    """Measure both in turn, and report the ratios of images per second and per CPU second."""
+    per_cpu_second: dict[str, list[float]] = {"ummp": [], "peer": []}
+
+    def run(contender: str, work: Callable[[], Speed]) -> float:
+        speed = work()
+        per_cpu_second[contender].append(speed.images / speed.cpu_seconds)
+        return speed.images / speed.seconds
+
+    per_second = take_turns({"ummp": partial(run, "ummp", project), "peer": partial(run, "peer", peer)}, rounds)
+    for contender in ("ummp", "peer"):
+        report.rows.append(
+            {
+                "ratio": name,
+                "contender": contender,
+                "images_per_second": max(per_second[contender]),
+                "images_per_cpu_second": max(per_cpu_second[contender]),
+            }
+        )
+    report.ratios[name] = ratio(per_second["ummp"], per_second["peer"])
+    report.ratios[f"{name}_cpu"] = ratio(per_cpu_second["ummp"], per_cpu_second["peer"])
 
 
 if __name__ == "__main__":

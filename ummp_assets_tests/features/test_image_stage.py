@@ -5,9 +5,10 @@ import pyarrow as pa
 
 from ummp_assets.clean.image_hash import perceptual_hash
 from ummp_assets.clean.image_stage import clean_images
+from ummp_assets.features.image_normalise import normalise
 from ummp_assets.features.image_stage import RULES, image_features
 from ummp_assets.records import IMAGE_FEATURE_SCHEMA
-from ummp_assets.settings import Settings
+from ummp_assets.settings import CleanSettings, ImageSettings, Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import read_table
@@ -45,3 +46,29 @@ def test_a_batch_without_images_has_no_features(store: ObjectStore, index: Index
     put_downloads(store, [raw_row(0, b"words")])
     clean_images(store, index, settings, BATCH)
     assert image_features(store, settings, BATCH).rows("samples") == 0
+
+
+def test_normalised_images_are_stored_if_set_so(store: ObjectStore, index: Index, settings: Settings) -> None:
+    rules = ImageSettings(side_pixels=32, store_normalised=True)
+    normalising = settings.model_copy(update={"clean": CleanSettings(image=rules)})
+    put_downloads(store, [raw_row(number, photograph(name), modality="image") for number, name in enumerate(NAMES)])
+    clean_images(store, index, normalising, BATCH)
+    manifest = image_features(store, normalising, BATCH)
+    normalised = pa.Table.from_batches(read_table(store, manifest, "samples")).combine_chunks()["normalised"].chunk(0)
+    assert normalised.type == pa.fixed_shape_tensor(pa.float32(), (32, 32, 3))
+    values = normalised.to_numpy_ndarray()
+    np.testing.assert_allclose(values.mean((1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(values.std((1, 2)), 1, atol=1e-4)
+
+
+def test_a_flat_image_is_normalised_to_zeros() -> None:
+    flat = np.full((2, 4, 4, 3), 51, np.uint8)
+    values = normalise(flat, [[0.2, 0.2, 0.2]] * 2, [[0, 0, 0]] * 2)
+    assert values.dtype == np.float32
+    np.testing.assert_allclose(values, 0, atol=1e-4)
+
+
+def test_a_dataset_s_own_mean_and_deviation_can_be_used() -> None:
+    images = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(normalise(images, mean, std), (images / 255 - mean) / std, atol=1e-5)
