@@ -93,6 +93,7 @@ def dataset_commits(context: dg.AssetExecutionContext, deployment: Deployment) -
     kinds={"kafka"},
     code_version=letters.CODE_VERSION,
     retry_policy=BROKER_RETRIES,
+    metadata={"dagster/column_schema": column_schema(letters.SENT_SCHEMA)},
 )
 def dead_letters(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
     """The original message of everything in the batch that could not be used, sent to the dead-letter topic once."""
