@@ -51,6 +51,7 @@ _DESCRIPTIONS = {
     "annotator": "Who labelled.",
     "confidence": "Certainty that the annotator stated, 0 to 1.",
     "reason": "Why.",
+    "detail": "Why, in a sentence with the values that decided.",
     "requested_by": "Who asked for it.",
     "request_id": "Idempotency key of the request.",
     "deadline": "No fetch began after this time.",

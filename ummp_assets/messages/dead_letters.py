@@ -17,12 +17,13 @@ from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, read_table
 
-__all__ = ["CODE_VERSION", "STAGE", "send_dead_letters"]
+__all__ = ["CODE_VERSION", "SENT_SCHEMA", "STAGE", "send_dead_letters"]
 
 STAGE = "dead_letters"
 CODE_VERSION = "1"
 
-_SCHEMA = pa.schema([("sample_id", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
+SENT_SCHEMA = pa.schema([("sample_id", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
+"""Table `samples` of the stage: what was sent, and why."""
 
 
 def send_dead_letters(store: ObjectStore, settings: Settings, batch: str, stages: Sequence[str]) -> Manifest:
@@ -46,8 +47,8 @@ def send_dead_letters(store: ObjectStore, settings: Settings, batch: str, stages
         originals = dict(_originals(store, batch, {_message_id(row["sample_id"]) for row in dead}))
         records = [_letter(row, originals[_message_id(row["sample_id"])]) for row in dead]
         send_once(settings, f"dead.{batch}", topic_names(settings).dead, records)
-    with StageWriter(store, STAGE, batch, {"samples": _SCHEMA}) as writer:
-        writer.write("samples", pa.RecordBatch.from_pylist(dead, schema=_SCHEMA))
+    with StageWriter(store, STAGE, batch, {"samples": SENT_SCHEMA}) as writer:
+        writer.write("samples", pa.RecordBatch.from_pylist(dead, schema=SENT_SCHEMA))
         return writer.commit(code_version=CODE_VERSION, inputs=manifests, numbers={"dead_letters": len(dead)})
 
 
