@@ -53,7 +53,7 @@ _HOST_FAILURES = frozenset(
 # A host that does not even answer a connection is not waited for more often.
 _MAX_CONNECT_TIMEOUTS = 2
 # A transfer that has moved nothing for so long does not count as running: slow and dead hosts hold up nobody.
-_STALL_SECONDS = 0.25
+_STALL_SECONDS = 0.1
 _MAX_STALLED = 1_024
 # Descriptors left to the rest of the process.
 _SPARE_DESCRIPTORS = 256

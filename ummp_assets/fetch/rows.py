@@ -35,8 +35,10 @@ FAILURE_SCHEMA = pa.schema(
 
 # Results are handed to the thread, and rows to the stage's writer, in lots of at most so many.
 _LOT_ROWS = 512
-_LOT_BYTES = 4 * 2**20
-_MAX_WAITING_LOTS = 6
+_LOT_BYTES = 2 * 2**20
+_MAX_WAITING_LOTS = 8
+# A transaction of the index costs a millisecond, whatever it holds.
+_FETCHES_AT_ONCE = 1_000
 
 Entry = tuple[FetchRequest, Result]
 
@@ -70,6 +72,7 @@ class RowWriter:
         self._samples: list[Sample] = []
         self._samples_bytes = 0
         self._rejected: list[RejectedSample] = []
+        self._fetches: list[tuple[str, StoredFetch]] = []
         self.numbers: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
@@ -93,6 +96,7 @@ class RowWriter:
         """Wait until everything is written; raises as `write` does."""
         self._send_lot()
         self._waiting.append(self._thread.submit(self._flush))
+        self._waiting.append(self._thread.submit(self._record_fetches))
         while self._waiting:
             self._waiting.popleft().result()
 
@@ -166,7 +170,7 @@ class RowWriter:
         are left out: the archive's own bytes are not kept.
         """
         first = self.numbers["samples"]
-        self._state.record_fetches(
+        self._fetches += [
             (
                 row.request.uri,
                 StoredFetch(
@@ -183,7 +187,14 @@ class RowWriter:
             )
             for number, row in enumerate(rows)
             if (row.result.etag or row.result.last_modified) and row.sample_id == row.request.sample_id
-        )
+        ]
+        if len(self._fetches) >= _FETCHES_AT_ONCE:
+            self._record_fetches()
+
+    def _record_fetches(self) -> None:
+        fetches, self._fetches = self._fetches, []
+        if fetches:
+            self._state.record_fetches(fetches)
 
     def _place(self, body: Body) -> tuple[bytes | None, str | None]:
         """Return the content that stands in the row, or the path of the blob that holds it."""

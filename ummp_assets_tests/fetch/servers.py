@@ -61,7 +61,7 @@ def serving(
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         status = robots_status or (200 if robots else 404)
         server = Server(listener.getsockname()[1])
-        listener.settimeout(0.1)
+        listener.settimeout(0.02)
         stop = threading.Event()
         acceptor = threading.Thread(
             target=_accept, args=(listener, handler, (robots.encode(), status), server, stop, tls)

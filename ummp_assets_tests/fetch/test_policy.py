@@ -155,6 +155,7 @@ def test_rules_for_our_name_win_over_those_for_all() -> None:
         ("tdm-reservation", "1", TEXT, "tdm_reserved"),
         ("tdm-reservation", "0", TEXT, None),
     ],
+    ids=["noai", "image with noimageai", "text with noimageai", "noindex", "other bot", "our bot", "reserved", "not"],
 )
 def test_opt_out_in_a_header_is_kept_and_stored(
     header: str, value: str, body: bytes, reason: str | None, fetch: Fetch

@@ -84,6 +84,7 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
         ("no-extension", gzip.compress(_tar(FILES))),
         ("a.tar.zst", zstandard.compress(_tar(FILES))),
     ],
+    ids=["zip", "tar", "tar.gz", "tar.gz without extension", "tar.zst"],
 )
 def test_archive_gives_its_members(name: str, data: bytes, take: Take) -> None:
     assert take(data, name) == (FILES, [], None)
@@ -104,6 +105,7 @@ ROWS = [{"text": "first", "source": "a", "n": 1}, {"text": "second", "source": "
         ("t.csv", b"text,source,n\r\nfirst,a,1\r\nsecond,b,2\r\n"),
         ("t.parquet", _parquet(ROWS)),
     ],
+    ids=["jsonl", "jsonl.gz", "csv", "parquet"],
 )
 def test_table_gives_its_rows(name: str, data: bytes, take: Take) -> None:
     assert take(data, name) == ({"0": b"first", "1": b"second"}, [], None)
