@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from click.testing import CliRunner
 
+from ummp_assets.cli import main
 from ummp_assets.messages.embedded import BrokerProcess, start_broker
 from ummp_assets.settings import Settings, load_settings
 
@@ -52,6 +54,12 @@ class Ummp:
             check=False,
         )
         return Answer(done.returncode, done.stdout, done.stderr)
+
+    def here(self, *arguments: str, **variables: str) -> Answer:
+        """Run the command in this process, which saves a second of imports each time."""
+        environment = {name: value for name, value in self.environment.items() if name.startswith(("UMMP_", "COLUMNS"))}
+        result = CliRunner().invoke(main, arguments, env={**environment, **variables}, prog_name="ummp")
+        return Answer(result.exit_code, result.stdout, result.stderr)
 
     def start(self, *arguments: str, stdin: int | IO[Any] = subprocess.DEVNULL) -> "subprocess.Popen[str]":
         return subprocess.Popen(

@@ -26,7 +26,7 @@ def pages(store: ObjectStore, index: Index, settings: Settings) -> ObjectStore:
 
 
 def test_list_shows_the_newest_version_of_each_dataset(ummp: Ummp, pages: ObjectStore) -> None:
-    (entry,) = ummp("datasets", "list", "--json").document
+    (entry,) = ummp.here("datasets", "list", "--json").document
     newest = read_version(pages, "pages")
     assert entry == {
         "name": "pages",
@@ -36,21 +36,21 @@ def test_list_shows_the_newest_version_of_each_dataset(ummp: Ummp, pages: Object
         "manifest": pages.uri("datasets/pages/v2/manifest.json"),
         "sha256": newest.sha256,
     }
-    table = ummp("datasets")
+    table = ummp.here("datasets")
     assert table.code == 0
     assert [cell.strip() for cell in table.out.splitlines()[3].split("│")[1:4]] == ["pages", "2", "5"]
 
 
 def test_list_of_an_empty_store_is_empty(ummp: Ummp) -> None:
-    assert ummp("datasets", "list", "--json").document == []
-    answer = ummp("datasets")
+    assert ummp.here("datasets", "list", "--json").document == []
+    answer = ummp.here("datasets")
     assert (answer.code, answer.out) == (0, f"No dataset yet in {ummp.home / 'store'}.\n")
 
 
 def test_show_tells_one_version(ummp: Ummp, pages: ObjectStore) -> None:
-    document = ummp("datasets", "show", "pages", "--version", "1", "--json").document
+    document = ummp.here("datasets", "show", "pages", "--version", "1", "--json").document
     assert (document["version"], document["rows"], document["parent"]) == (1, 3, None)
-    text = ummp("datasets", "show", "pages").out
+    text = ummp.here("datasets", "show", "pages").out
     assert "pages v2 (on v1, made by batch)" in text
     assert 'ummp_assets.open_dataset("pages", version=2)' in text
 
@@ -65,13 +65,13 @@ def test_show_tells_one_version(ummp: Ummp, pages: ObjectStore) -> None:
 def test_show_names_what_there_is_when_it_does_not_find(
     ummp: Ummp, pages: ObjectStore, arguments: tuple[str, ...], complaint: str
 ) -> None:
-    answer = ummp("datasets", *arguments)
+    answer = ummp.here("datasets", *arguments)
     assert answer.code == 1
     assert complaint in answer.err
 
 
 def test_verify_finds_what_was_changed_cut_or_removed(ummp: Ummp, pages: ObjectStore, settings: Settings) -> None:
-    intact = ummp("datasets", "verify", "pages", "--json")
+    intact = ummp.here("datasets", "verify", "pages", "--json")
     assert (intact.code, intact.document["damages"]) == (0, [])
     shards = list(read_shards(pages, read_version(pages, "pages")))
     files = [Path(settings.store_url) / shard.path for shard in shards]
@@ -82,7 +82,7 @@ def test_verify_finds_what_was_changed_cut_or_removed(ummp: Ummp, pages: ObjectS
         (None, "is missing"),
     ):
         files[0].unlink() if damaged is None else files[0].write_bytes(damaged)
-        answer = ummp("datasets", "verify", "pages")
+        answer = ummp.here("datasets", "verify", "pages")
         assert answer.code == 1
         assert complaint in answer.err
         assert f"{len(shards) - 1} of {len(shards)} shards intact" in answer.out

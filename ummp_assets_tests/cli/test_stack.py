@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -68,8 +69,7 @@ def test_child_dies_with_its_parent_however_that_ends(tmp_path: Path) -> None:
         assert child.is_running()
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    gone, _ = psutil.wait_procs([child], timeout=10)
-    assert gone == [child]
+    assert _eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_child_waits_at_its_gate(tmp_path: Path) -> None:
@@ -83,9 +83,7 @@ def test_child_waits_at_its_gate(tmp_path: Path) -> None:
         child.check()
         assert not list(folder.iterdir())
         gate.touch()
-        deadline = time.monotonic() + 10
-        while not list(folder.iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        assert _eventually(lambda: bool(list(folder.iterdir())))
         assert [file.name for file in folder.iterdir()] == ["a.zip"]
     finally:
         child.kill()
@@ -94,12 +92,12 @@ def test_child_waits_at_its_gate(tmp_path: Path) -> None:
 def test_child_that_ended_is_reported_with_the_end_of_its_own_log(tmp_path: Path) -> None:
     (tmp_path / "broken.log").write_text("what an earlier start said\n")
     child = Child(Program("broken", "ummp_assets.no_such_module", ()), tmp_path, _environment())
-    deadline = time.monotonic() + 10
-    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        time.sleep(0.02)
-    with pytest.raises(StackFailed) as failure:
-        child.check()
-    child.kill()
+    try:
+        assert _eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
+        with pytest.raises(StackFailed) as failure:
+            child.check()
+    finally:
+        child.kill()
     assert "broken ended with code 1" in str(failure.value)
     assert str(tmp_path / "broken.log") in str(failure.value)
     assert "No module named" in str(failure.value)
@@ -174,6 +172,15 @@ def test_runs_whose_worker_is_gone_are_reported_so_that_they_are_retried(tmp_pat
         foreign: dg.DagsterRunStatus.STARTED,
         waiting: dg.DagsterRunStatus.NOT_STARTED,
     }
+
+
+def _eventually(condition: Callable[[], bool], timeout_seconds: float = 60.0) -> bool:
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _environment() -> dict[str, str]:
