@@ -114,6 +114,7 @@ def test_every_sound_record_is_there_after_damage(
     damage(tmp_path / "log")
     log = PartitionLog(tmp_path / "log", _SMALL)
     assert offsets_of(log, 0) == _EVERYTHING
+    assert sum(path.stat().st_size for path in (tmp_path / "log").glob("*.log")) == log.segments.size
     assert append(log, build_batch(b"new")) == 300
     assert offsets_of(log, 290) == [*range(290, 301)]
     found = log.offset_of_time(_BASE_MS + 50_000)
