@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ummp_assets.datasets.frameworks import to_hf, to_tf, to_torch
+from ummp_assets.datasets.model_inputs import InputOptions
 from ummp_assets.datasets.packing import unpacked_schema
 from ummp_assets.datasets.reading_order import Part
 from ummp_assets.datasets.schemas import find_schema
@@ -120,6 +122,44 @@ class Dataset:
         """Return all rows as a pandas DataFrame; raises as `to_arrow` does."""
         frame: pd.DataFrame = self.to_arrow().to_pandas()
         return frame
+
+    def to_torch(
+        self,
+        batch_rows: int = 64,
+        *,
+        shuffle_seed: int | None = None,
+        part: Part | None = None,
+        options: InputOptions | None = None,
+    ) -> Any:
+        """Return a `torch.utils.data.IterableDataset` whose items are batches of tensors, as `InputStream` describes.
+
+        Use it with `DataLoader(..., batch_size=None)`: each loader worker reads its own share of the part. It has
+        `set_epoch`, `state_dict` and `load_state_dict`, the protocol of torchdata's StatefulDataLoader.
+
+        Raises `InvalidInput` when PyTorch is not installed.
+        """
+        return to_torch(self, batch_rows, shuffle_seed, part or Part(), options)
+
+    def to_tf(
+        self,
+        batch_rows: int = 64,
+        *,
+        shuffle_seed: int | None = None,
+        part: Part | None = None,
+        options: InputOptions | None = None,
+    ) -> Any:
+        """Return a `tf.data.Dataset` whose items are batches of tensors, as `InputStream` describes.
+
+        Raises `InvalidInput` when TensorFlow is not installed.
+        """
+        return to_tf(self, batch_rows, shuffle_seed, part or Part(), options)
+
+    def to_hf(self) -> Any:
+        """Return a Hugging Face `datasets.IterableDataset` of single samples, arrays as NumPy arrays.
+
+        Raises `InvalidInput` when `datasets` is not installed.
+        """
+        return to_hf(self)
 
     def _wants(self, modality: str, split: str) -> bool:
         return split == self.split and self.modality in (None, modality)
