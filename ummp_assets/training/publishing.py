@@ -21,6 +21,7 @@ __all__ = ["ParametersRole", "publish_parameters"]
 ParametersRole = Literal["local", "global"]
 
 _DELIVERY_SECONDS = 120.0
+_CLOSE_SECONDS = 10.0
 
 
 def publish_parameters(
@@ -93,4 +94,4 @@ def _send(settings: Settings, model: str, messages: Iterator[bytes]) -> None:
     except KafkaError as error:
         raise InvalidInput(f"the broker at {settings.bootstrap_servers} refused the parameters: {error}") from error
     finally:
-        producer.close(timeout=1)
+        producer.close(timeout=_CLOSE_SECONDS)

@@ -1,8 +1,6 @@
 """A real broker on loopback, topics of its own for each test, and batches planned as the sensor plans them."""
 
-import gc
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,15 +47,6 @@ def _end_shared_senders() -> Iterator[None]:
     for sender in logs._shared.values():
         sender.close()
     logs._shared.clear()
-
-
-@pytest.fixture
-def refused_sockets() -> Iterator[None]:
-    """Clear up what kafka-python leaves to the garbage collector: the sockets that a broker refused."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture
