@@ -110,7 +110,7 @@ def _erase_rows(
     with StageWriter(store, manifest.stage, manifest.batch, schemas) as writer:
         for name in schemas:
             for rows in read_table(store, manifest, name, batch_rows=64):
-                keep, drop = _divide(rows, sample_ids)
+                keep, drop = _divide(rows, sample_ids) if name in _tables(manifest) else (rows, rows.slice(0, 0))
                 writer.write(name, keep)
                 gone += drop.num_rows
                 if manifest.stage == _RAW and drop.num_rows:
@@ -168,6 +168,11 @@ def _delete_left(store: ObjectStore, known: DatasetIndex, old: Manifest, new: Ma
                 store.delete(entry.path)
 
 
+def _tables(manifest: Manifest) -> list[str]:
+    """Return the tables that hold contents: not those that say why and after which attempts a sample has none."""
+    return [name for name in manifest.tables if name != "outcomes" and (manifest.stage != _RAW or name == "samples")]
+
+
 def _divide(rows: pa.RecordBatch, sample_ids: AbstractSet[str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     gone = pa.array([sample_id in sample_ids for sample_id in rows.column("sample_id").to_pylist()], pa.bool_())
     return rows.filter(pc.invert(gone)), rows.filter(gone)
@@ -176,8 +181,7 @@ def _divide(rows: pa.RecordBatch, sample_ids: AbstractSet[str]) -> tuple[pa.Reco
 def _holds(store: ObjectStore, manifest: Manifest, sample_ids: AbstractSet[str]) -> bool:
     return any(
         not sample_ids.isdisjoint(rows.column("sample_id").to_pylist())
-        for name in manifest.tables
-        if name != "outcomes"
+        for name in _tables(manifest)
         for rows in read_table(store, manifest, name, columns=["sample_id"])
     )
 

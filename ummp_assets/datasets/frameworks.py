@@ -22,7 +22,7 @@ def to_torch(
     torch = _import("torch", "ummp-assets[torch]")
     loading = _import("torch.utils.data", "ummp-assets[torch]")
 
-    class TorchDataset(loading.IterableDataset):  # type: ignore[misc]
+    class TorchDataset(loading.IterableDataset):  # type: ignore[misc, name-defined]
         """Batches of tensors; each loader worker reads its own share."""
 
         def __init__(self) -> None:

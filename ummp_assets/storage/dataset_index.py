@@ -113,6 +113,12 @@ class DatasetIndex:
             statement = sa.select(_BATCHES.c.dataset, _BATCHES.c.version).where(_BATCHES.c.batch == batch)
             return {row.dataset: row.version for row in connection.execute(statement)}
 
+    def batches_until(self, dataset: str, version: int) -> list[str]:
+        """Return the batches that a version and those before it added, in order."""
+        with self._index.transaction(reading=True) as connection:
+            statement = sa.select(_BATCHES.c.batch).where(_BATCHES.c.dataset == dataset, _BATCHES.c.version <= version)
+            return sorted(connection.execute(statement).scalars())
+
     def shards_of(self, dataset: str, batches: Iterable[str], *, newest_only: bool = True) -> list[IndexedShard]:
         """Return the shards that hold rows of any of the batches, those of the newest version or of all."""
         found: set[IndexedShard] = set()
