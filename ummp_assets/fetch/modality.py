@@ -16,12 +16,14 @@ HEAD_BYTES = 512
 
 _OTHER = "other"
 
+# UTF-16; the little-endian one looks like the beginning of an MPEG audio frame, of a layer that nobody uses.
+_BYTE_ORDER_MARKS = (b"\xfe\xff", b"\xff\xfe")
+
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", Modality.IMAGE),
     (0, b"\x89PNG\r\n\x1a\n", Modality.IMAGE),
     (0, b"GIF87a", Modality.IMAGE),
     (0, b"GIF89a", Modality.IMAGE),
-    (0, b"BM", Modality.IMAGE),
     (0, b"II*\0", Modality.IMAGE),
     (0, b"MM\0*", Modality.IMAGE),
     (8, b"WEBP", Modality.IMAGE),
@@ -133,6 +135,11 @@ def _by_signature(head: bytes) -> str | None:
     for offset, signature, kind in _SIGNATURES:
         if head.startswith(signature, offset):
             return kind
+    # A bitmap has four zeros where a text that begins with BM has letters.
+    if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
+        return Modality.IMAGE
+    if head.startswith(_BYTE_ORDER_MARKS):
+        return Modality.TEXT
     # MPEG audio frames: eleven set bits, then a version and layer that are not reserved.
     if len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 and head[1] & 0x06:
         return Modality.AUDIO
@@ -162,6 +169,4 @@ def _by_extension(uri: str) -> str | None:
 
 def _looks_like_text(head: bytes) -> bool:
     """Return whether there is no byte that text does not hold ("binary data byte", WHATWG MIME Sniffing, 3)."""
-    if head.startswith((b"\xfe\xff", b"\xff\xfe")):
-        return True
     return not any(byte < 9 or byte == 11 or 14 <= byte < 27 or 28 <= byte < 32 for byte in head)

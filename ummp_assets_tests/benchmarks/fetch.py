@@ -212,6 +212,7 @@ def _many_hosts(sizes: _Sizes, names: Sequence[str], port: int, dead_port: int, 
 def _measure_memory(folder: Path, site: Site, names: Sequence[str], report: Report) -> None:
     """One object of 2 GB and 10,000 small ones in one batch, in a process of its own."""
     with (folder / "www" / "large.bin").open("wb") as file:
+        file.write(b"fLaC")
         file.truncate(_LARGE_BYTES)
     command = [
         sys.executable,
