@@ -6,16 +6,11 @@ import dagster as dg
 
 from ummp_assets.defs.assets.datasets import dataset_commits, dead_letters, training_datasets, training_shards
 from ummp_assets.defs.assets.downloads import downloads
-from ummp_assets.defs.assets.intake import make_requests_asset
+from ummp_assets.defs.assets.intake import make_intake_assets
 from ummp_assets.defs.assets.modalities import make_modality_assets
 from ummp_assets.defs.assets.topics import topic_specs
 from ummp_assets.defs.assets.training import make_model_parameters_asset, make_training_logs_asset
-from ummp_assets.defs.assets.updates import (
-    label_updates,
-    make_labels_asset,
-    make_takedowns_asset,
-    takedown_receipts,
-)
+from ummp_assets.defs.assets.updates import label_updates, takedown_receipts
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.jobs import JOBS
 from ummp_assets.defs.sensors import make_sensors
@@ -29,16 +24,14 @@ def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *topic_specs(settings),
-            make_requests_asset(settings),
+            *make_intake_assets(settings),
             downloads,
             *make_modality_assets(settings),
             training_shards,
             dataset_commits,
             training_datasets,
             dead_letters,
-            make_labels_asset(settings),
             label_updates,
-            make_takedowns_asset(settings),
             takedown_receipts,
             make_training_logs_asset(settings),
             make_model_parameters_asset(settings),

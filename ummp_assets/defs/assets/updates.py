@@ -1,4 +1,4 @@
-"""Assets of labels and takedowns: the messages of a batch, and what they changed in the datasets."""
+"""Assets `label_updates` and `takedown_receipts`: what a batch of labels or takedowns changed in the datasets."""
 
 from typing import Any
 
@@ -10,45 +10,19 @@ from ummp_assets.datasets.labels import UPDATE_SCHEMA, apply_labels
 from ummp_assets.datasets.takedown import RECEIPT_SCHEMA, apply_takedowns, publish_receipt
 from ummp_assets.datasets.versions import DatasetVersion, read_version
 from ummp_assets.defs.announcements import announce
-from ummp_assets.defs.assets.topics import OWNERS, topic_keys
+from ummp_assets.defs.assets.topics import OWNERS
 from ummp_assets.defs.columns import column_schema
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.partitions import BATCHES
 from ummp_assets.defs.reports import result, stopwatch
 from ummp_assets.defs.retries import BROKER_RETRIES, permanent_errors_fail_at_once
-from ummp_assets.messages import intake
 from ummp_assets.messages.progress import publish_progress
 from ummp_assets.messages.ranges import parse_key
 from ummp_assets.messages.topics import Role
-from ummp_assets.records import LABEL_SCHEMA, TAKEDOWN_SCHEMA
-from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, read_table
 
-__all__ = ["label_updates", "make_labels_asset", "make_takedowns_asset", "takedown_receipts"]
-
-
-def make_labels_asset(settings: Settings) -> dg.AssetsDefinition:
-    """Return the asset `labels`, downstream of the deployment's label topic."""
-
-    @dg.asset(
-        partitions_def=BATCHES[Role.LABELS],
-        deps=topic_keys(settings, Role.LABELS),
-        group_name="intake",
-        owners=OWNERS,
-        kinds={"kafka", "parquet"},
-        code_version=intake.CODE_VERSION,
-        retry_policy=BROKER_RETRIES,
-        metadata={"dagster/column_schema": column_schema(LABEL_SCHEMA)},
-    )
-    def labels(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
-        """The labels of one batch: exactly the messages of its offset ranges, parsed and stored."""
-        with permanent_errors_fail_at_once(), stopwatch() as watch:
-            manifest = intake.read_labels(deployment.store, deployment.settings, context.partition_key)
-        items = int(manifest.numbers["messages"])
-        return result(deployment.store, manifest, watch, items=items, rows=manifest.rows("labels"))
-
-    return labels
+__all__ = ["label_updates", "takedown_receipts"]
 
 
 @dg.asset(
@@ -72,29 +46,6 @@ def label_updates(context: dg.AssetExecutionContext, deployment: Deployment) -> 
         announce(context, deployment, _versions(store, manifest))
         publish_progress(store, settings, parse_key(context.partition_key)[0], manifest.stage)
     return result(store, manifest, watch, items=int(manifest.numbers["labels"]))
-
-
-def make_takedowns_asset(settings: Settings) -> dg.AssetsDefinition:
-    """Return the asset `takedowns`, downstream of the deployment's takedown topic."""
-
-    @dg.asset(
-        partitions_def=BATCHES[Role.TAKEDOWNS],
-        deps=topic_keys(settings, Role.TAKEDOWNS),
-        group_name="intake",
-        owners=OWNERS,
-        kinds={"kafka", "parquet"},
-        code_version=intake.CODE_VERSION,
-        retry_policy=BROKER_RETRIES,
-        metadata={"dagster/column_schema": column_schema(TAKEDOWN_SCHEMA)},
-    )
-    def takedowns(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
-        """The takedowns of one batch: exactly the messages of its offset ranges, parsed and stored."""
-        with permanent_errors_fail_at_once(), stopwatch() as watch:
-            manifest = intake.read_takedowns(deployment.store, deployment.settings, context.partition_key)
-        items = int(manifest.numbers["messages"])
-        return result(deployment.store, manifest, watch, items=items, rows=manifest.rows("takedowns"))
-
-    return takedowns
 
 
 @dg.asset(
