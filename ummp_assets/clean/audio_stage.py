@@ -28,10 +28,9 @@ STAGE = "clean_audio"
 CODE_VERSION = "1"
 RULES = {"audio_bytes": "1", "decode": "1", "duration": "1", "levels": "1", "resample": "1", "truncation": "1"}
 
-# A recording's size is not known before it is decoded: chunks are small, so that a few hours of silence that stand in a
-# few kilobytes fit into memory.
+# How long a recording is, is not known before it is decoded: chunks are small, one of several minutes is one of its own.
 _CHUNK_ROWS = 4
-_CHUNK_RAW_BYTES = 4 * 2**20
+_CHUNK_RAW_BYTES = 256 * 2**10
 _MEMORY_BYTES = 640 * 2**20
 _CHUNKS_BESIDE_WORKERS = 2
 
@@ -51,19 +50,18 @@ def clean_audio(store: ObjectStore, index: Index, settings: Settings, batch: str
         Rows in are not rows out plus rejections.
     """
     rules = settings.clean.audio
-    longest_bytes = int(4 * rules.max_seconds * rules.sample_rate_hz)
-    rows = max(1, min(_CHUNK_ROWS, _MEMORY_BYTES // (4 * longest_bytes)))
     stage = CleanStage(
         name=STAGE,
         modality=Modality.AUDIO,
         schema=AUDIO_SCHEMA,
         code_version=CODE_VERSION,
         rules=RULES,
-        max_chunk_rows=rows,
+        max_chunk_rows=_CHUNK_ROWS,
         max_chunk_bytes=_CHUNK_RAW_BYTES,
     )
-    chunks = _MEMORY_BYTES // (rows * longest_bytes)
-    workers = max(1, min(available_cores(), chunks - _CHUNKS_BESIDE_WORKERS))
+    # With the default of ten minutes 14 chunks fit, and so many cores are used.
+    longest_bytes = int(4 * rules.max_seconds * rules.sample_rate_hz)
+    workers = max(1, min(available_cores(), _MEMORY_BYTES // longest_bytes - _CHUNKS_BESIDE_WORKERS))
     with (
         ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor,
         crash_guard(store, STAGE, batch, partial(_clean_chunk, store, rules)) as clean,

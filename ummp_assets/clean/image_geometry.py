@@ -50,8 +50,7 @@ def _centre_square(pixels: Pixels) -> Pixels:
 
 
 def _resize(pixels: Pixels, height: int, width: int) -> Pixels:
-    while pixels.shape[0] >= 4 * height and pixels.shape[1] >= 4 * width:
-        pixels = _halve(pixels)
+    pixels = _halve_often(pixels, 4 * height, 4 * width)
     pixels = np.ascontiguousarray(pixels)
     if pixels.shape[:2] == (height, width):
         return pixels
@@ -64,11 +63,19 @@ def _resize(pixels: Pixels, height: int, width: int) -> Pixels:
     return _scale(pixels, height, width, cv2.INTER_AREA)
 
 
-def _halve(pixels: Pixels) -> Pixels:
-    # From 1,411 x 1,411, halving first takes 0.9 instead of 4.4 ms. An odd last row or column is less than a quarter of
-    # a stored pixel.
-    height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
-    return _scale(np.ascontiguousarray(pixels[: 2 * height, : 2 * width]), height, width, cv2.INTER_AREA)
+def _halve_often(pixels: Pixels, min_height: int, min_width: int) -> Pixels:
+    """Return the image at 1/2, 1/4, ... of its size, halved as long as it is this large before."""
+    # From 1,411 x 1,411, halving first takes 0.9 instead of 4.4 ms.
+    times = 0
+    while pixels.shape[0] >> times >= min_height and pixels.shape[1] >> times >= min_width:
+        times += 1
+    # What does not divide is less than half a stored pixel, and goes at both edges alike: nothing moves.
+    height, width = pixels.shape[0] >> times << times, pixels.shape[1] >> times << times
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    pixels = pixels[top : top + height, left : left + width]
+    for _ in range(times):
+        pixels = _scale(np.ascontiguousarray(pixels), pixels.shape[0] // 2, pixels.shape[1] // 2, cv2.INTER_AREA)
+    return pixels
 
 
 def _scale(pixels: Pixels, height: int, width: int, kernel: int) -> Pixels:

@@ -20,7 +20,11 @@ STAGE = "audio_features"
 CODE_VERSION = "1"
 RULES = {"log_mel": "1"}
 
-_ROWS_PER_READ = 4
+_READ_BYTES = 8 * 2**20
+_MAX_ROWS_PER_READ = 64
+_MEMORY_BYTES = 640 * 2**20
+# The waveform, its padded copy, and the spectrogram at half their size.
+_COPIES = 2.5
 _BATCHES_BESIDE_WORKERS = 1
 
 
@@ -38,9 +42,10 @@ def audio_features(store: ObjectStore, settings: Settings, batch: str) -> Manife
     """
     clean = read_manifest(store, "clean_audio", batch)
     columns = ["sample_id", "dataset", "waveform", "sample_rate_hz"]
-    rows = read_table(store, clean, "samples", columns=columns, batch_rows=_ROWS_PER_READ)
+    rows = read_table(store, clean, "samples", columns=columns, batch_rows=_rows_per_read(clean))
     describe = partial(_describe, settings.clean.audio.mel_bins)
-    workers = available_cores()
+    longest_bytes = int(4 * settings.clean.audio.max_seconds * settings.clean.audio.sample_rate_hz)
+    workers = max(1, min(available_cores(), int(_MEMORY_BYTES // (_COPIES * longest_bytes))))
     with (
         StageWriter(store, STAGE, batch, {"samples": AUDIO_FEATURE_SCHEMA}) as writer,
         ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor,
@@ -51,6 +56,12 @@ def audio_features(store: ObjectStore, settings: Settings, batch: str) -> Manife
         return writer.commit(
             code_version=CODE_VERSION, rules=RULES, inputs=[clean], numbers={"samples_in": count, "samples_out": count}
         )
+
+
+def _rows_per_read(clean: Manifest) -> int:
+    """Return how many recordings of the batch's average length take some 8 MB."""
+    byte_count = sum(entry.byte_count for entry in clean.tables.get("samples", ()))
+    return max(1, min(_MAX_ROWS_PER_READ, _READ_BYTES * clean.rows("samples") // max(1, byte_count)))
 
 
 def _describe(mel_bins: int, rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -31,7 +31,8 @@ def normalise(
     """
     mean = np.asarray(channel_mean, np.float32).reshape(-1, 1, 1, 3)
     std = np.maximum(np.asarray(channel_std, np.float32), _SMALLEST_STD).reshape(-1, 1, 1, 3)
-    # One pass over the pixels: (x / 255 - mean) / std = x * scale - shift.
-    scaled = images * (1 / (255 * std))
+    # (x / 255 - mean) / std, in place.
+    scaled = images.astype(np.float32)
+    scaled *= np.float32(1 / 255) / std
     scaled -= mean / std
     return scaled
