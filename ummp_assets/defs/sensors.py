@@ -13,9 +13,13 @@ from ummp_assets.messages.ranges import Batch
 from ummp_assets.messages.topics import Role, topic_names
 from ummp_assets.settings import Settings
 
-__all__ = ["TOPIC_TAG", "make_sensors"]
+__all__ = ["IN_ORDER_TAG", "TOPIC_TAG", "make_sensors"]
 
 TOPIC_TAG = "ummp/topic"
+IN_ORDER_TAG = "ummp/in-order"
+"""Of runs that must not overlap with one of the same value; `dagster.yaml` limits both tags."""
+
+_IN_ORDER = (Role.PARAMETERS,)
 _WAITING = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -57,7 +61,7 @@ def _make_sensor(role: Role, status: dg.DefaultSensorStatus) -> dg.SensorDefinit
         if not tick.batches:
             return dg.SensorResult(skip_reason=_idle(tick), cursor=tick.cursor)
         return dg.SensorResult(
-            run_requests=[_run_request(deployment.settings, batch) for batch in tick.batches],
+            run_requests=[_run_request(deployment.settings, role, batch) for batch in tick.batches],
             dynamic_partitions_requests=[BATCHES[role].build_add_request([batch.key for batch in tick.batches])],
             cursor=tick.cursor,
         )
@@ -65,16 +69,15 @@ def _make_sensor(role: Role, status: dg.DefaultSensorStatus) -> dg.SensorDefinit
     return sense
 
 
-def _run_request(settings: Settings, batch: Batch) -> dg.RunRequest:
-    return dg.RunRequest(
-        run_key=batch.key,
-        partition_key=batch.key,
-        tags={
-            TOPIC_TAG: batch.topic,
-            "ummp/messages": str(batch.messages),
-            "dagster/priority": str(topic_names(settings).priority(batch.topic)),
-        },
-    )
+def _run_request(settings: Settings, role: Role, batch: Batch) -> dg.RunRequest:
+    tags = {
+        TOPIC_TAG: batch.topic,
+        "ummp/messages": str(batch.messages),
+        "dagster/priority": str(topic_names(settings).priority(batch.topic)),
+    }
+    if role in _IN_ORDER:
+        tags[IN_ORDER_TAG] = batch.topic
+    return dg.RunRequest(run_key=batch.key, partition_key=batch.key, tags=tags)
 
 
 def _queued(instance: dg.DagsterInstance, settings: Settings, role: Role) -> dict[str, int]:

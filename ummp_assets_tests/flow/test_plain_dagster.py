@@ -1,6 +1,7 @@
 """Without `ummp`: a planned batch materialized from Dagster's own command line."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,9 +40,10 @@ def test_short_selection_of_one_layer_can_run_by_itself() -> None:
     assert selected == {dg.AssetKey("requests"), dg.AssetKey("downloads")}
 
 
-def test_workspace_and_instance_files_at_the_root_are_valid() -> None:
+def test_workspace_and_instance_files_at_the_root_are_valid(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
-    with dg.DagsterInstance.from_config(str(root)) as instance:
+    shutil.copy(root / "dagster.yaml", tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert instance.run_retries_enabled
         assert instance.run_monitoring_enabled
         assert not instance.telemetry_enabled
