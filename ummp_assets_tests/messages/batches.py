@@ -9,15 +9,28 @@ from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 from ummp_assets.messages.embedded.partition_log import PartitionLog
 from ummp_assets.messages.embedded.record_batch import validate_produced_batch
 
-__all__ = ["append", "build_batch", "iterate_batches", "offsets_of"]
+__all__ = ["append", "build_batch", "build_keyed_batch", "iterate_batches", "offsets_of"]
 
 
 def build_batch(
-    *values: bytes | None, key: bytes | None = None, timestamp_ms: int | None = None, magic: int = 2, **producer: Any
+    *values: bytes | None, timestamp_ms: int | None = None, magic: int = 2, codec: int = 0, **producer: Any
 ) -> bytes:
-    """One batch of uncompressed records; `producer` may give producer_id, producer_epoch, base_sequence."""
-    builder = MemoryRecordsBuilder(magic=magic, compression_type=0, batch_size=10_000_000, **producer)
-    for value in values:
+    """One batch of records without keys; `producer` may give producer_id, producer_epoch, base_sequence."""
+    return build_keyed_batch(
+        *((None, value) for value in values), timestamp_ms=timestamp_ms, magic=magic, codec=codec, **producer
+    )
+
+
+def build_keyed_batch(
+    *records: tuple[bytes | None, bytes | None],
+    timestamp_ms: int | None = None,
+    magic: int = 2,
+    codec: int = 0,
+    **producer: Any,
+) -> bytes:
+    """One batch of records with keys."""
+    builder = MemoryRecordsBuilder(magic=magic, compression_type=codec, batch_size=10_000_000, **producer)
+    for key, value in records:
         builder.append(int(time.time() * 1000) if timestamp_ms is None else timestamp_ms, key, value)
     builder.close()
     return bytes(builder.buffer())

@@ -75,7 +75,8 @@ class Broker:
                     log.producers.forget_idle_since(now_ms() - _PRODUCER_EXPIRY_MS)
                     await compact_if_dirty(log)
                 except (OSError, RequestError):
-                    _LOGGER.exception("retention or compaction of %s failed; it is tried again", log.folder)
+                    if not log.is_deleted:
+                        _LOGGER.exception("retention or compaction of %s failed; it is tried again", log.folder)
 
     def close(self) -> None:
         """Write everything to the disk and unlock the folder."""

@@ -83,7 +83,7 @@ class _Pass:
         for segment in dirty:
             for batch in _batches(segment):
                 header = read_header(batch)
-                if not self._is_data(header):
+                if header.last_offset < self._seen_before or not self._is_data(header):
                     continue
                 for record in iterate_records(batch):
                     if record.key is not None:

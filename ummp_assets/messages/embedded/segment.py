@@ -57,7 +57,7 @@ class Segment:
 
     def create(self, *, durable: bool) -> None:
         """Make the empty file, whose name keeps the offset even if nothing is ever appended."""
-        self._open()
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         if durable:
             folder = os.open(self.path.parent, os.O_RDONLY)
             os.fsync(folder)
@@ -183,5 +183,5 @@ class Segment:
 
     def _open(self) -> int:
         if self._descriptor is None:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._descriptor = os.open(self.path, os.O_RDWR)
         return self._descriptor
