@@ -27,7 +27,8 @@ from ummp_assets.fetch.http_transfer import Download, HttpTransfer
 from ummp_assets.fetch.proxies import bypasses_proxy, literal_address, proxy_endpoints
 from ummp_assets.fetch.retrying import RetryRule, parse_retry_after
 from ummp_assets.fetch.revalidation import StoredBodies
-from ummp_assets.fetch.robots import MAX_ROBOTS_BYTES, ROBOTS_PATH, product_token
+from ummp_assets.fetch.robots import ROBOTS_PATH, product_token
+from ummp_assets.fetch.robots_gate import RobotsGate
 from ummp_assets.fetch.transfers import TransferLoop
 from ummp_assets.fetch.urls import HttpUrl, InvalidUrl, parse_http_url
 from ummp_assets.reasons import Reason
@@ -90,6 +91,7 @@ class HttpFetcher:
         self._retry = RetryRule(settings.max_attempts, settings.retry_base_seconds, settings.max_retry_seconds)
         self._queues: HostQueues[Download] = HostQueues()
         self._policy = HostPolicy(settings, state, self._queues, monotonic, now)
+        self._gate = RobotsGate(self._queues, self._policy, scratch)
         self._max_running = _max_running(settings.max_connections)
         self._loop = TransferLoop(max_cached_connections=self._max_running)
         self._running: set[HttpTransfer] = set()
@@ -112,7 +114,7 @@ class HttpFetcher:
         self._meet([url for _, url in parsed])
         stored = self._state.find_fetches(request.uri for request, _ in parsed)
         for request, url in parsed:
-            self._enqueue(self._make_download(request, url, stored.get(request.uri)))
+            self._gate.enter(self._make_download(request, url, stored.get(request.uri)))
 
     def poll(self, timeout_seconds: float) -> list[tuple[FetchRequest, Result]]:
         """Let the transfers go on, for at most so long when nothing happens; return what has ended.
@@ -167,20 +169,6 @@ class HttpFetcher:
     def _make_download(self, request: FetchRequest, url: HttpUrl, stored: StoredFetch | None) -> Download:
         body = BodyWriter(self._scratch, self._settings.inline_bytes, self._settings.max_object_bytes)
         return Download(request, url, self._queues.hosts[url.origin], body, stored)
-
-    def _enqueue(self, download: Download) -> None:
-        """Let a download wait for its turn, and first for the host's robots.txt where that is kept and not known."""
-        host = download.host
-        if download.robots_of or host.robots is not None or not host.rules.respect_robots or host.closed is not None:
-            self._queues.add(host, download)
-            return
-        host.held.append(download)
-        if not host.asking_robots:
-            host.asking_robots = True
-            url = parse_http_url(host.origin + ROBOTS_PATH)
-            request = FetchRequest(-1, "", "", url.text, "text")
-            body = BodyWriter(self._scratch, MAX_ROBOTS_BYTES, MAX_ROBOTS_BYTES)
-            self._queues.add(host, Download(request, url, host, body, robots_of=host))
 
     # From the queue to a running transfer.
 
@@ -257,7 +245,7 @@ class HttpFetcher:
         if transfer.status in REDIRECTS:
             self._redirect(download, transfer.handle.getinfo(pycurl.REDIRECT_URL))
         elif download.robots_of is not None:
-            self._set_robots(download.robots_of, transfer.status or 0, _text_of(download))
+            self._gate.answered(download.robots_of, transfer.status or 0, download)
         elif transfer.status == 304 and download.stored is not None:
             self._not_modified(transfer, download.stored)
         else:
@@ -315,29 +303,7 @@ class HttpFetcher:
             return
         self._meet([download.url])
         download.host = self._queues.hosts[download.url.origin]
-        self._enqueue(download)
-
-    def _robots_failed(self, download: Download, host: Host[Download], reason: Reason, detail: str) -> None:
-        """A host that refuses its robots.txt is open (RFC 9309, 2.3.1.3); one that fails is not."""
-        if reason in (Reason.HTTP_CLIENT_ERROR, Reason.TOO_MANY_REDIRECTS, Reason.EMPTY_BODY):
-            self._set_robots(host, download.attempts[-1].status or 404, "")
-        elif reason is Reason.OBJECT_TOO_LARGE:
-            self._set_robots(host, 200, _text_of(download))
-        elif reason is Reason.HTTP_SERVER_ERROR:
-            self._set_robots(host, 503, "")
-        else:
-            if reason in _HOST_FAILURES and host.closed is None:
-                self._policy.close_host(host, self._settings.host_rest_seconds, detail, failing=True)
-            held, host.held, host.asking_robots = host.held, [], False
-            for item in held:
-                item.attempts.extend(download.attempts)
-                self._give_up(item, reason, f"{detail} at {ROBOTS_PATH}")
-
-    def _set_robots(self, host: Host[Download], status: int, text: str) -> None:
-        self._policy.take_robots(host, status, text)
-        held, host.held = host.held, []
-        for item in held:
-            self._queues.add(host, item)
+        self._gate.enter(download)
 
     def _not_modified(self, transfer: HttpTransfer, stored: StoredFetch) -> None:
         download = transfer.download
@@ -345,15 +311,19 @@ class HttpFetcher:
         if body is None:
             # The bytes are gone: ask once more, without conditions.
             download.stored = None
-            self._enqueue(download)
+            self._gate.enter(download)
             return
         self._finish(download.request, result_of(transfer, body, self._agent))
 
     def _give_up(self, download: Download, reason: Reason, detail: str) -> None:
-        if download.robots_of is not None:
-            self._robots_failed(download, download.robots_of, reason, detail)
-        else:
+        host = download.robots_of
+        if host is None:
             self._finish(download.request, failure_of(download, reason, detail))
+        else:
+            if reason in _HOST_FAILURES - {Reason.HTTP_SERVER_ERROR} and host.closed is None:
+                self._policy.close_host(host, self._settings.host_rest_seconds, detail, failing=True)
+            for held in self._gate.failed(host, download, reason):
+                self._give_up(held, reason, f"{detail} at {ROBOTS_PATH}")
         download.body.discard()
 
     def _finish(self, request: FetchRequest, result: Result) -> None:
@@ -367,7 +337,3 @@ def _max_running(max_connections: int) -> int:
     if descriptors == resource.RLIM_INFINITY:
         return max_connections + _MAX_STALLED
     return max(max_connections, min(max_connections + _MAX_STALLED, descriptors - _SPARE_DESCRIPTORS))
-
-
-def _text_of(download: Download) -> str:
-    return download.body.finish().read().decode("utf-8", "replace")
