@@ -28,7 +28,7 @@ STAGE = "clean_audio"
 CODE_VERSION = "1"
 RULES = {"audio_bytes": "1", "decode": "1", "duration": "1", "levels": "1", "resample": "1", "truncation": "1"}
 
-# How long a recording is, is not known before it is decoded: chunks are small, one of several minutes is one of its own.
+# How long a recording is, is not known before it is decoded: chunks are small, several minutes are one of their own.
 _CHUNK_ROWS = 4
 _CHUNK_RAW_BYTES = 256 * 2**10
 _MEMORY_BYTES = 640 * 2**20
