@@ -1,7 +1,9 @@
 """What the embedded broker keeps over a stop and over SIGKILL."""
 
 import resource
+import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,36 @@ def test_a_full_disk_refuses_records_and_harms_none(tmp_path: Path) -> None:
         assert clients.send(topic, b"z" * 500_000) == [1]
     with start_broker(tmp_path / "data") as broker, Clients(broker.bootstrap_servers) as clients:
         assert [value[:1] for value in _values(clients, topic, 2)] == [b"x", b"z"]
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to see system calls")
+@pytest.mark.parametrize("fsync", [True, False])
+def test_records_are_on_the_disk_before_they_are_acknowledged_with_fsync_only(tmp_path: Path, fsync: bool) -> None:
+    calls = tmp_path / "calls"
+    with start_broker(tmp_path / "data", fsync=fsync) as broker, Clients(broker.bootstrap_servers) as clients:
+        topic = clients.topic()
+        producer = clients.producer()
+        producer.send(topic, b"first").get(10)
+        with subprocess.Popen(
+            [
+                "strace",
+                "-f",
+                "-y",
+                "-e",
+                "trace=pwritev,pwritev2,fsync,sendto",
+                "-o",
+                str(calls),
+                "-p",
+                str(broker.pid),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as tracer:
+            assert tracer.stderr is not None
+            if "attached" not in tracer.stderr.readline():
+                pytest.skip("strace is not allowed to look at other processes here")
+            producer.send(topic, b"second").get(10)
+            tracer.terminate()
+    seen = [call for line in calls.read_text().splitlines() for call in ("pwritev", "fsync", "sendto") if call in line]
+    order = seen[seen.index("pwritev") :]
+    assert order[:3] == ["pwritev", "fsync", "sendto"] if fsync else order[:2] == ["pwritev", "sendto"]
