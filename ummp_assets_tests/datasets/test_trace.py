@@ -104,8 +104,6 @@ def test_trace_asks_the_index_by_key_only(store: ObjectStore, index: Index, sett
     """A million samples in the index change nothing where no look-up scans a table: SQLite's own plan says so."""
     commit(store, index, settings, put_batch(store, 1, [SAMPLE]))
     plans: list[str] = []
-    with index.transaction(reading=True) as connection:
-        engine = connection.engine
 
     def explain(connection: sa.Connection, _cursor: object, statement: str, parameters: object, *_: object) -> None:
         if statement.startswith("SELECT"):
@@ -113,8 +111,8 @@ def test_trace_asks_the_index_by_key_only(store: ObjectStore, index: Index, sett
             assert raw is not None
             plans.extend(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
 
-    sa.event.listen(engine, "before_cursor_execute", explain)
+    sa.event.listen(sa.Engine, "before_cursor_execute", explain)
     trace(store, index, f"{TOPIC}~0~0")
-    sa.event.remove(engine, "before_cursor_execute", explain)
+    sa.event.remove(sa.Engine, "before_cursor_execute", explain)
     assert len(plans) > 5
     assert [plan for plan in plans if plan.startswith("SCAN") and "takedowns" not in plan] == []

@@ -1,0 +1,46 @@
+"""A diff of two versions says what was added, removed and relabelled, and by which batch."""
+
+import pytest
+
+from ummp_assets.datasets.compaction import compact_dataset
+from ummp_assets.datasets.compare import diff_versions
+from ummp_assets.datasets.labels import apply_labels
+from ummp_assets.datasets.takedown import apply_takedowns
+from ummp_assets.errors import DatasetNotFound, InvalidInput
+from ummp_assets.settings import Settings
+from ummp_assets.storage.index import Index
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets_tests.datasets.batches import TOPIC, texts
+from ummp_assets_tests.datasets.test_labels import label, put_labels
+from ummp_assets_tests.datasets.test_takedown import NOW, commit_all, put_takedowns
+
+
+def test_diff_names_each_change_with_its_cause(store: ObjectStore, index: Index, settings: Settings) -> None:
+    commit_all(store, index, settings, 1, texts("birds", 6), 0)
+    commit_all(store, index, settings, 2, texts("birds", 2, 6), 6)
+    labels = put_labels(store, 1, [label("birds", "sample_id", f"{TOPIC}~0~{number}", '"owl"') for number in (1, 7)])
+    apply_labels(store, index, settings, labels)
+    takedown = put_takedowns(store, 1, [("sample_id", f"{TOPIC}~0~2")])
+    apply_takedowns(store, index, settings, takedown, now=NOW)
+    compact_dataset(store, index, settings, "birds")
+    diff = diff_versions(store, "birds", 1, 5)
+    assert [
+        (item.sample_id, item.kind, item.version, item.cause, item.batches, item.after) for item in diff.differences
+    ] == [
+        (f"{TOPIC}~0~1", "relabelled", 3, "labels", (labels,), '"owl"'),
+        (f"{TOPIC}~0~2", "removed", 4, "takedown", (takedown,), None),
+        (f"{TOPIC}~0~6", "added", 2, "batch", (f"{TOPIC}~00000002",), None),
+        (f"{TOPIC}~0~7", "added", 2, "batch", (f"{TOPIC}~00000002",), '"owl"'),
+    ]
+    assert (diff.count("added"), diff.count("removed"), diff.count("relabelled")) == (2, 1, 1)
+    assert diff_versions(store, "birds", 4, 5).differences == ()
+
+
+def test_diff_refuses_versions_in_the_wrong_order_or_unknown(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    commit_all(store, index, settings, 1, texts("birds", 2), 0)
+    with pytest.raises(InvalidInput, match="name the older one first"):
+        diff_versions(store, "birds", 1, 1)
+    with pytest.raises(DatasetNotFound, match="birds has no version 2"):
+        diff_versions(store, "birds", 1, 3)
