@@ -1,9 +1,9 @@
 """`ummp up` with all its processes: what other commands see of it, what it keeps, what it leaves behind."""
 
 import json
-import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +12,13 @@ from typing import Any
 
 import psutil
 
+from ummp_assets.cli.demo.content import Sample
+from ummp_assets.cli.demo.server import serve
+from ummp_assets.datasets.versions import list_datasets, read_version
 from ummp_assets.messages.embedded import start_broker
-from ummp_assets_tests.cli.conftest import Ummp
+from ummp_assets.settings import load_settings
+from ummp_assets.storage.objects import open_store
+from ummp_assets_tests.cli.conftest import TIMEOUT_SECONDS, Ummp
 
 
 @contextmanager
@@ -48,11 +53,39 @@ def test_up_serves_other_commands_and_keeps_its_data_over_restarts(ummp: Ummp) -
         assert second == first
         topics = {topic["topic"]: topic for topic in ummp("status", "--json").document["topics"]}
         assert topics["ummp.requests.normal"]["messages"] == 1
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert len(family) >= 4
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(30)
-        assert _eventually(lambda: not any(_is_alive(member) for member in family))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+
+def test_up_goes_on_where_a_killed_one_was(tmp_path: Path) -> None:
+    variables = {"UMMP_FETCH__ALLOWED_ADDRESSES": '["127.0.0.1/32"]', "UMMP_INTAKE__MAX_BATCH_WAIT_SECONDS": "0"}
+    ummp = Ummp(tmp_path / "home", variables)
+    asked, answer_now = threading.Event(), threading.Event()
+
+    def read() -> bytes:
+        asked.set()
+        answer_now.wait(TIMEOUT_SECONDS)
+        return b"A page that takes its time when it is asked for the first time."
+
+    with serve([Sample("page.txt", read)]) as server:
+        with running(ummp) as (process, _):
+            assert ummp("submit", "-d", "pages", f"{server.url}page.txt").code == 0
+            assert asked.wait(TIMEOUT_SECONDS)
+            family = psutil.Process(process.pid).children(recursive=True)
+            # Broker, code server, web server, daemon, and the run's worker.
+            assert len(family) >= 5
+            process.kill()
+            process.wait(30)
+            assert _eventually(lambda: not any(_is_alive(member) for member in family))
+        answer_now.set()
+        with running(ummp) as (process, second):
+            assert second["recovered_runs"] == 1
+            store = open_store(load_settings(home=ummp.home))
+            assert _eventually(lambda: list_datasets(store) == ["pages"], TIMEOUT_SECONDS)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+    version = read_version(store, "pages")
+    assert (version.version, version.rows) == (1, 1)
 
 
 def test_up_names_the_log_when_a_process_cannot_start(ummp: Ummp) -> None:

@@ -95,12 +95,10 @@ def send(settings: Settings, given: DemoInput, root: str) -> Sent:
     submission = submit(given.requests(root), settings=settings)
     if submission.refused:
         raise StackFailed(f"{submission.refused} sample requests were refused: {submission.refusals[0]}")
-    producer = make_producer(settings)
-    with broker_errors(settings):
+    with make_producer(settings) as producer, broker_errors(settings):
         unreadable = [producer.send(topic, value=value, key=b"documents") for value in given.unreadable]
         for future in unreadable:
             future.get(settings.kafka_timeout_seconds)
-        producer.close()
     ends = {partition: marks.high for partition, marks in read_watermarks(settings, topic)[topic].items()}
     return Sent(topic, submission.acknowledged + len(unreadable), started, before.number + 1 if before else 1, ends)
 

@@ -17,7 +17,7 @@ from ummp_assets.settings import Settings
 __all__ = ["Stack", "run_stack"]
 
 _UI_PORT = 3_000
-_UI_SECONDS = 60.0
+_UI_SECONDS = 120.0
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 
