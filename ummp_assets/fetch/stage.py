@@ -143,7 +143,6 @@ def _fetch_all(
 def _read_requests(store: ObjectStore, requests: Manifest) -> Iterator[list[FetchRequest]]:
     position = 0
     for rows in read_table(store, requests, SAMPLES, columns=_COLUMNS):
-        # Column by column: rows as mappings took twice as long.
         columns = [rows.column(name).to_pylist() for name in _COLUMNS]
         yield [FetchRequest(position + number, *row) for number, row in enumerate(zip(*columns, strict=True))]
         position += rows.num_rows

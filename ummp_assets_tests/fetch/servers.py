@@ -44,6 +44,13 @@ class Server:
         return [item for item in self.received if item.path == path]
 
 
+@dataclass(frozen=True)
+class _Robots:
+    body: bytes
+    status: int
+    headers: dict[str, str]
+
+
 def answer(
     connection: socket.socket, body: bytes = b"", *, status: int = 200, headers: dict[str, str] | None = None
 ) -> None:
@@ -55,7 +62,12 @@ def answer(
 
 @contextmanager
 def serving(
-    handler: Handler, *, robots: str = "", robots_status: int | None = None, tls: ssl.SSLContext | None = None
+    handler: Handler,
+    *,
+    robots: str = "",
+    robots_status: int | None = None,
+    robots_headers: dict[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Server]:
     """Serve on a free port of loopback; `/robots.txt` is answered here, with 404 unless a text is given."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
@@ -64,7 +76,8 @@ def serving(
         listener.settimeout(0.02)
         stop = threading.Event()
         acceptor = threading.Thread(
-            target=_accept, args=(listener, handler, (robots.encode(), status), server, stop, tls)
+            target=_accept,
+            args=(listener, handler, _Robots(robots.encode(), status, robots_headers or {}), server, stop, tls),
         )
         acceptor.start()
         try:
@@ -77,7 +90,7 @@ def serving(
 def _accept(
     listener: socket.socket,
     handler: Handler,
-    robots: tuple[bytes, int],
+    robots: "_Robots",
     server: Server,
     stop: threading.Event,
     tls: ssl.SSLContext | None,
@@ -105,7 +118,7 @@ def _accept(
         thread.join()
 
 
-def _converse(connection: socket.socket, handler: Handler, robots: tuple[bytes, int], server: Server) -> None:
+def _converse(connection: socket.socket, handler: Handler, robots: "_Robots", server: Server) -> None:
     waiting = b""
     with connection, suppress(OSError, ValueError):
         while True:
@@ -118,7 +131,7 @@ def _converse(connection: socket.socket, handler: Handler, robots: tuple[bytes, 
             request = _parse(head)
             if request.path == "/robots.txt":
                 server.robots_asked += 1
-                answer(connection, robots[0], status=robots[1])
+                answer(connection, robots.body, status=robots.status, headers=robots.headers)
                 continue
             server.received.append(request)
             with _counted(server):

@@ -125,6 +125,25 @@ def test_robots_txt_that_is_refused_leaves_the_host_open(status: int, fetch: Fet
     assert len(samples) == 1
 
 
+def test_longer_robots_txt_than_is_read_counts_as_far_as_it_was_read(fetch: Fetch) -> None:
+    robots = "User-agent: *\nDisallow: /private\n" + "# padding\n" * 100_000
+    with serving(_serve_text, robots=robots) as server:
+        samples, outcomes = fetch(f"{server.url}/private/x", f"{server.url}/open")
+    assert ([row["uri"] for row in samples], outcomes) == ([f"{server.url}/open"], [("0", "robots_disallowed")])
+
+
+def test_robots_txt_behind_a_redirect_is_read_for_the_host_that_was_asked(fetch: Fetch) -> None:
+    def elsewhere(request: Received, connection: socket.socket) -> None:
+        answer(connection, b"User-agent: *\nDisallow: /private\n")
+
+    with serving(elsewhere) as other:
+        moved = {"Location": f"{other.url}/rules"}
+        with serving(_serve_text, robots="moved", robots_status=301, robots_headers=moved) as server:
+            _, outcomes = fetch(f"{server.url}/private/x", f"{server.url}/open")
+    assert outcomes == [("0", "robots_disallowed")]
+    assert [item.path for item in other.received] == ["/rules"]
+
+
 def test_crawl_delay_is_kept(fetch: Fetch) -> None:
     with serving(_serve_text, robots="User-agent: ummp\nCrawl-delay: 0.3\n") as server:
         samples, _ = fetch(*(f"{server.url}/{n}" for n in range(4)))
