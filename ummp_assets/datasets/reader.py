@@ -1,11 +1,12 @@
 """Reading a dataset version in a training process, without Dagster and without pandas unless it is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ummp_assets.datasets.following import added_rows, later_versions
 from ummp_assets.datasets.frameworks import to_hf, to_tf, to_torch
 from ummp_assets.datasets.model_inputs import InputOptions
 from ummp_assets.datasets.packing import unpacked_schema
@@ -113,6 +114,26 @@ class Dataset:
             part=part,
             drop_last=drop_last,
         )
+
+    def follow(self, batch_rows: int = 1_024, *, idle_seconds: float | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield all rows in order, then those that each later version adds, as the versions come.
+
+        Every sample comes once: what compaction, labels and takedowns do to rows that were given is not repeated.
+
+        Parameters
+        ----------
+        idle_seconds:
+            End when no version has come for this long; not given, never.
+
+        Raises
+        ------
+        ManifestCorrupt
+            A shard is missing or damaged.
+        """
+        yield from self.iter_batches(batch_rows)
+        for version in later_versions(self._store, self.version, idle_seconds):
+            later = Dataset(self._store, version, split=self.split, modality=self.modality, columns=self._columns)
+            yield from added_rows(self._store, version, (later.shards, later._packed_schema), batch_rows)
 
     def to_arrow(self) -> pa.Table:
         """Return all rows as one table; raises as `schema` and `iter_batches` do."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ummp_assets.datasets.commit import commit_batch
+from ummp_assets.datasets.compaction import FAN_IN
 from ummp_assets.datasets.reader import open_dataset
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.waiting import wait_for_dataset
@@ -16,6 +17,7 @@ from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets_tests.datasets.batches import Sample, pixels, put_batch, texts
+from ummp_assets_tests.datasets.conftest import Committer
 
 SPLITS = ("train", "validation", "test")
 
@@ -107,3 +109,29 @@ def test_wait_for_dataset_returns_when_the_version_comes(store: ObjectStore, ind
 def test_wait_for_dataset_says_what_the_newest_version_is(mixed: Settings) -> None:
     with pytest.raises(WaitTimeout, match=r"mixed had no version 2 after 0.1 s \(newest: 1"):
         wait_for_dataset("mixed", min_version=2, timeout_seconds=0.1, settings=mixed)
+
+
+def test_follow_gives_every_sample_once_as_versions_come(
+    store: ObjectStore, index: Index, settings: Settings, commit_samples: Committer
+) -> None:
+    commit_samples(texts("birds", 10))
+    opened = open_dataset("birds", settings=settings, columns=["text"])
+    follower = opened.follow(4, idle_seconds=15)
+    seen = [text for _ in range(3) for text in next(follower).column("text").to_pylist()]
+
+    def commit_more() -> None:
+        for number in range(1, FAN_IN + 2):
+            commit_samples(texts("birds", 3, 10 * number))
+
+    later = threading.Thread(target=commit_more)
+    later.start()
+    wanted = 0
+    while later.is_alive() or len(seen) < wanted or not wanted:
+        rows = next(follower)
+        assert rows.schema.names == ["text"]
+        seen += rows.column("text").to_pylist()
+        wanted = 0 if later.is_alive() else len(open_dataset("birds", settings=settings))
+    later.join()
+    whole = open_dataset("birds", settings=settings)
+    assert any(shard.level == 1 for shard in whole.shards)
+    assert sorted(seen) == sorted(whole.to_arrow().column("text").to_pylist())
