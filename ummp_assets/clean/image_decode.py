@@ -1,6 +1,5 @@
 """From bytes to upright RGB pixels, within limits that hold before anything is decoded."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import cv2
@@ -10,19 +9,16 @@ import simplejpeg
 
 from ummp_assets.clean.image_colour import convert_picture, convert_rgb, convert_samples
 from ummp_assets.clean.image_header import ImageFormat, ImageHeader, read_image_header
-from ummp_assets.clean.memory_gate import MemoryGate
 from ummp_assets.clean.refusals import Refusal, describe_error
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import ImageSettings
 
-__all__ = ["DecodedImage", "check_image_limits", "decode_image"]
+__all__ = ["DecodedImage", "check_image_limits", "decode_image", "decode_pixels", "inspect_image"]
 
 Pixels = npt.NDArray[np.uint8]
 
 # A progressive JPEG has about ten scans, each of which visits every pixel; a thousand of them decode for minutes.
 _MAX_SCANS_TIMES_LIMIT = 16
-# What the hungriest way holds at once: 16-bit RGBA and its RGB.
-_BYTES_PER_PIXEL = 12
 _START_OF_SCAN = b"\xff\xda"
 
 # EXIF 2.32, tag 274: how the stored rows and columns are turned and mirrored, as (transpose, flip rows, flip columns).
@@ -57,36 +53,45 @@ class DecodedImage:
     format: ImageFormat
 
 
-def decode_image(data: bytes, settings: ImageSettings, gate: MemoryGate | None = None) -> DecodedImage | Refusal:
+def decode_image(data: bytes, settings: ImageSettings) -> DecodedImage | Refusal:
     """Decode an image file, checking its header against the limits first.
-
-    JPEGs at least four times as large as `side_pixels` are decoded at 1/2, 1/4 or 1/8 of their size, by the inverse
-    transform itself, leaving at least two pixels for one that is stored: 4,000 x 3,000 pixels in a quarter of the time.
-
-    Parameters
-    ----------
-    gate:
-        Shared by all threads that decode at the same time.
 
     Returns
     -------
     The image, or one of `unsupported_image`, `corrupt_image`, `too_many_pixels`, `too_many_scans`, `image_too_small`,
     `image_too_elongated`.
     """
-    header = read_image_header(data)
+    header = inspect_image(data, settings)
     if isinstance(header, Refusal):
         return header
-    refusal = check_image_limits(header, data, settings)
-    if refusal is not None:
-        return refusal
-    try:
-        with gate.room(_BYTES_PER_PIXEL * header.allocated_pixels) if gate else nullcontext():
-            pixels = _decode(header, data, settings)
-    except Exception as error:  # noqa: BLE001 - over damaged files decoders raise whatever they meet
-        return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} data cannot be decoded: {describe_error(error)}")
+    pixels = decode_pixels(header, data, settings)
     if isinstance(pixels, Refusal):
         return pixels
     return DecodedImage(pixels, header.width, header.height, header.format)
+
+
+def inspect_image(data: bytes, settings: ImageSettings) -> ImageHeader | Refusal:
+    """Return an image's header, or why it is not worth decoding."""
+    header = read_image_header(data)
+    if isinstance(header, Refusal):
+        return header
+    return check_image_limits(header, data, settings) or header
+
+
+def decode_pixels(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:
+    """Decode the image whose header was read.
+
+    JPEGs at least four times as large as `side_pixels` are decoded at 1/2, 1/4 or 1/8 of their size, by the inverse
+    transform itself, leaving at least two pixels for one that is stored: 4,000 x 3,000 pixels in a quarter of the time.
+
+    Returns
+    -------
+    Pixels as in `DecodedImage`, or `unsupported_image` or `corrupt_image`.
+    """
+    try:
+        return _decode(header, data, settings)
+    except Exception as error:  # noqa: BLE001 - over damaged files decoders raise whatever they meet
+        return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} data cannot be decoded: {describe_error(error)}")
 
 
 def check_image_limits(header: ImageHeader, data: bytes, settings: ImageSettings) -> Refusal | None:

@@ -24,6 +24,8 @@ _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
 _PNG_BIT_DEPTH_OFFSET = 24
+# What the hungriest way holds: 16-bit RGBA, and RGB.
+_BYTES_PER_PIXEL = 12
 
 
 class ImageFormat(StrEnum):
@@ -79,6 +81,11 @@ class ImageHeader:
     orientation: int
     icc_profile: bytes | None
     picture: ImageFile
+
+    @property
+    def decoding_bytes(self) -> int:
+        """Memory that decoding and resizing may take at once, at most."""
+        return _BYTES_PER_PIXEL * self.allocated_pixels
 
 
 def sniff_image_format(data: bytes) -> ImageFormat | None:

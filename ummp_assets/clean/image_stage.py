@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ummp_assets.clean.cores import available_cores, one_opencv_thread
 from ummp_assets.clean.crash_guard import crash_guard
-from ummp_assets.clean.image_decode import decode_image
+from ummp_assets.clean.image_decode import decode_pixels, inspect_image
 from ummp_assets.clean.image_geometry import fit_square
 from ummp_assets.clean.image_hash import has_look, perceptual_hash
 from ummp_assets.clean.image_near_duplicates import HASH_COLUMN, drop_near_duplicates
@@ -124,14 +124,20 @@ def _clean_image(store: ObjectStore, rules: ImageSettings, row: Mapping[str, Any
     if row["byte_count"] > rules.max_bytes:
         detail = f"{row['byte_count']:,} bytes, more than {rules.max_bytes:,}"
         return Refusal(Reason.IMAGE_BYTES_OVER_LIMIT, detail, row["byte_count"])
-    image = decode_image(raw_bytes(store, row), rules, _DECODING)
-    if isinstance(image, Refusal):
-        return image
-    square = fit_square(image.pixels, rules.side_pixels, rules.fit, rules.background)
-    digest = hashlib.sha256(struct.pack("<II", image.width, image.height))
+    data = raw_bytes(store, row)
+    header = inspect_image(data, rules)
+    if isinstance(header, Refusal):
+        return header
+    with _DECODING.room(header.decoding_bytes):
+        pixels = decode_pixels(header, data, rules)
+        if isinstance(pixels, Refusal):
+            return pixels
+        square = fit_square(pixels, rules.side_pixels, rules.fit, rules.background)
+        del pixels
+    digest = hashlib.sha256(struct.pack("<II", header.width, header.height))
     digest.update(square.data)
     look = perceptual_hash(square) if has_look(square) else None
-    return _CleanImage(square, digest.hexdigest(), image.width, image.height, image.format.value, look)
+    return _CleanImage(square, digest.hexdigest(), header.width, header.height, header.format.value, look)
 
 
 def _record_batch(rows: list[Mapping[str, Any]], images: list[_CleanImage], side_pixels: int) -> pa.RecordBatch:
