@@ -58,6 +58,7 @@ def test_deleted_topics_stay_deleted_over_a_kill(tmp_path: Path) -> None:
         topic = clients.topic()
         clients.send(topic, b"x")
         clients.admin.delete_topics([topic])
+        assert list((tmp_path / "data" / "topics").iterdir()) == []
     with _restarted(broker, tmp_path / "data") as broker, Clients(broker.bootstrap_servers) as clients:
         assert clients.admin.list_topics() == []
     assert list((tmp_path / "data" / "topics").iterdir()) == []

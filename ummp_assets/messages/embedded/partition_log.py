@@ -290,11 +290,18 @@ class PartitionLog:
 
     # -- crash and restart
 
-    def close(self) -> None:
-        """Force the log to the disk, write a last checkpoint and give the files back."""
-        if not self._is_checkpointed:
-            self.segments.flush()
-            self._save_checkpoint(is_flushed=True)
+    def close(self, *, flush: bool = True) -> None:
+        """Write a last checkpoint and give the files back.
+
+        Parameters
+        ----------
+        flush:
+            Force the log to the disk first, so that the checkpoint is believed after a reboot too.
+        """
+        if not self._is_checkpointed or (flush and not self._is_flushed):
+            if flush:
+                self.segments.flush()
+            self._save_checkpoint(is_flushed=flush)
         self._close_files()
 
     def _close_files(self) -> None:
@@ -319,7 +326,7 @@ class PartitionLog:
             is_flushed=is_flushed,
         )
         save_checkpoint(self.folder, checkpoint)
-        self._is_checkpointed = True
+        self._is_checkpointed, self._is_flushed = True, is_flushed
 
     def _recover(self) -> None:
         known = load_checkpoint(self.folder)
@@ -331,6 +338,7 @@ class PartitionLog:
         self.aborted.truncate(known.aborted_transactions if known else 0)
         self.segments.recover(known, self._note)
         self._is_checkpointed = known is not None and known.next_offset == self.end_offset
+        self._is_flushed = self._is_checkpointed and known is not None and known.is_flushed
 
 
 def _end_of_batches(batches: bytes) -> int:

@@ -52,8 +52,8 @@ class Segment:
 
     @property
     def file_bytes(self) -> int:
-        """Bytes in the file, a torn tail included; 0 where there is no file."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        """Bytes in the file, a torn tail included."""
+        return self.path.stat().st_size
 
     def create(self, *, durable: bool) -> None:
         """Make the empty file, whose name keeps the offset even if nothing is ever appended."""
@@ -112,9 +112,11 @@ class Segment:
 
         Returns whether there was nothing to cut.
         """
+        file_size = self.file_bytes
+        if 0 < self.size == file_size:
+            return True
         self._index.truncate(self._index.count_where(lambda row: row[1] < self.size))
         descriptor = self._open()
-        file_size = os.fstat(descriptor).st_size
         while file_size - self.size >= HEADER_BYTES:
             header = read_header(os.pread(descriptor, HEADER_BYTES, self.size))
             fits = HEADER_BYTES < header.size <= file_size - self.size and header.base_offset >= self.next_offset

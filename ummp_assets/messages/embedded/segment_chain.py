@@ -28,7 +28,7 @@ class SegmentChain:
         self._folder = folder
         self._fsync = fsync
         self._last_read: Segment | None = None
-        base_offsets = sorted(int(path.stem) for path in folder.glob("*.log"))
+        base_offsets = sorted(int(path.stem) for path in folder.iterdir() if path.suffix == ".log")
         self._segments = [Segment(folder, base_offset) for base_offset in base_offsets]
         if not self._segments:
             self._add(first_offset)
@@ -149,5 +149,6 @@ class SegmentChain:
                 is_torn = not segment.recover(on_batch)
                 if segment is not self.active:
                     segment.finish()
+            segment.close()
             recovered.append(segment)
         self._segments = recovered

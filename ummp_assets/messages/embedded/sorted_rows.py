@@ -30,7 +30,10 @@ class SortedRows:
         self._columns = columns
         self._row = struct.Struct(f">{columns}q")
         self._descriptor: int | None = None
-        self.count = path.stat().st_size // self._row.size if path.exists() else 0
+        try:
+            self.count = path.stat().st_size // self._row.size
+        except FileNotFoundError:
+            self.count = 0
 
     def append(self, *row: int) -> None:
         os.pwrite(self._open(), self._row.pack(*row), self.count * self._row.size)
@@ -52,7 +55,7 @@ class SortedRows:
 
     def truncate(self, count: int) -> None:
         """Keep only the first `count` rows, and no half row after them."""
-        if self.path.exists():
+        if self.count or self.path.exists():
             os.ftruncate(self._open(), count * self._row.size)
         self.count = count
 
