@@ -1,0 +1,142 @@
+"""Rebuilding a version from the stored messages and raw bytes, and comparing it with what was committed.
+
+Every step of the version's line is repeated, in its order, in a scratch store that hides all that was derived: the
+clean stages, features, shards and versions run anew over the stored `requests` and `downloads`.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+
+from ummp_assets.datasets.commit import commit_batch
+from ummp_assets.datasets.compaction import compact_dataset
+from ummp_assets.datasets.labels import apply_labels
+from ummp_assets.datasets.packing import is_packed
+from ummp_assets.datasets.shard_files import read_shard
+from ummp_assets.datasets.shards import CLEAN_STAGES, FEATURE_STAGES, write_shards
+from ummp_assets.datasets.versions import DatasetVersion, latest_version, read_shards, read_version
+from ummp_assets.datasets.withdrawals import is_withdrawn
+from ummp_assets.errors import InvalidInput
+from ummp_assets.settings import Settings
+from ummp_assets.storage.index import Index, open_index
+from ummp_assets.storage.local_store import LocalStore
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.overlay_store import OverlayStore
+
+__all__ = ["Rebuilt", "RunStages", "content_digests", "rebuild_version"]
+
+RunStages = Callable[[ObjectStore, str], None]
+"""Runs the clean and feature stages of a batch in a store that holds its `requests` and `downloads`."""
+
+_DERIVED = (*CLEAN_STAGES.values(), *FEATURE_STAGES.values(), "training_shards", "dataset_commits", "label_updates")
+_HIDDEN = ("datasets/", "dataset-names/", *(f"stages/{stage}/" for stage in _DERIVED))
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What came out of a rebuild.
+
+    Parameters
+    ----------
+    committed_sha256, rebuilt_sha256:
+        Of the two manifests, each shard's sha256 included: equal where the same Arrow wrote the same files.
+    added, removed, changed:
+        Sample ids that only the rebuilt version has, that only the committed one has, and whose values differ.
+    """
+
+    dataset: str
+    version: int
+    committed_sha256: str
+    rebuilt_sha256: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether manifests and files are the same to the byte."""
+        return self.committed_sha256 == self.rebuilt_sha256
+
+    @property
+    def has_same_rows(self) -> bool:
+        """Whether every sample has the same values, however the rows are spread over files."""
+        return not (self.added or self.removed or self.changed)
+
+
+def rebuild_version(
+    store: ObjectStore, settings: Settings, dataset: str, number: int, run_stages: RunStages
+) -> Rebuilt:
+    """Rebuild a version beside the store, which stays as it is, and compare the two.
+
+    After a takedown earlier steps lack what is gone, so that later versions can have the same rows, not the same files.
+
+    Raises
+    ------
+    DatasetNotFound
+        There is no such version.
+    InvalidInput
+        The version was withdrawn: what it was built from was taken down.
+    """
+    if is_withdrawn(store, dataset, number):
+        raise InvalidInput(f"version {number} of {dataset} was withdrawn: its raw bytes were taken down")
+    committed = read_version(store, dataset, number)
+    with TemporaryDirectory() as folder:
+        scratch = OverlayStore(store, LocalStore(Path(folder) / "store"), _HIDDEN)
+        index = open_index(settings.model_copy(update={"index": f"sqlite:///{folder}/index.db"}))
+        try:
+            for step in range(1, number + 1):
+                _repeat(scratch, index, settings, read_version(store, dataset, step), run_stages)
+            rebuilt = read_version(scratch, dataset, latest_version(scratch, dataset))
+            return _compare(committed, content_digests(store, committed), rebuilt, content_digests(scratch, rebuilt))
+        finally:
+            index.close()
+
+
+def content_digests(store: ObjectStore, version: DatasetVersion) -> dict[str, str]:
+    """Return by sample id a sha256 over all values of its row; raises `ManifestCorrupt` for a damaged shard."""
+    digests = {}
+    for shard in read_shards(store, version):
+        for rows in read_shard(store, shard.path, shard.footer_sha256, batch_rows=64):
+            names = sorted(rows.schema.names)
+            columns = [_as_bytes(rows.column(name), rows.schema.field(name)) for name in names]
+            for sample_id, values in zip(rows.column("sample_id").to_pylist(), zip(*columns, strict=True), strict=True):
+                whole = b"".join(len(value).to_bytes(8, "big") + value for value in values)
+                digests[sample_id] = hashlib.sha256(repr(names).encode() + whole).hexdigest()
+    return digests
+
+
+def _repeat(store: ObjectStore, index: Index, settings: Settings, step: DatasetVersion, run_stages: RunStages) -> None:
+    if step.cause == "compaction":
+        compact_dataset(store, index, settings, step.dataset)
+    for batch in step.added_batches:
+        if step.cause == "batch":
+            run_stages(store, batch)
+            write_shards(store, settings, batch)
+            commit_batch(store, index, settings, batch)
+        elif step.cause == "labels":
+            apply_labels(store, index, settings, batch)
+
+
+def _compare(
+    committed: DatasetVersion, before: dict[str, str], rebuilt: DatasetVersion, after: dict[str, str]
+) -> Rebuilt:
+    shared = before.keys() & after.keys()
+    return Rebuilt(
+        dataset=committed.dataset,
+        version=committed.version,
+        committed_sha256=committed.sha256,
+        rebuilt_sha256=rebuilt.sha256,
+        added=tuple(sorted(after.keys() - before.keys())),
+        removed=tuple(sorted(before.keys() - after.keys())),
+        changed=tuple(sorted(sample_id for sample_id in shared if before[sample_id] != after[sample_id])),
+    )
+
+
+def _as_bytes(column: pa.Array, field: pa.Field) -> list[bytes]:
+    if is_packed(field):
+        return [b"" if value is None else value for value in column.to_pylist()]
+    return [repr(value).encode() for value in column.to_pylist()]

@@ -1,0 +1,79 @@
+"""A version is rebuilt to the byte from what is stored, and a change of code or of raw bytes is found by sample."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from ummp_assets.datasets.compaction import FAN_IN, compact_dataset
+from ummp_assets.datasets.labels import apply_labels
+from ummp_assets.datasets.rebuild import RunStages, rebuild_version
+from ummp_assets.datasets.takedown import apply_takedowns
+from ummp_assets.datasets.versions import read_version
+from ummp_assets.errors import InvalidInput
+from ummp_assets.settings import Settings
+from ummp_assets.storage.index import Index
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets_tests.datasets.batches import TOPIC, Sample, put_batch, texts
+from ummp_assets_tests.datasets.test_labels import label, put_labels
+from ummp_assets_tests.datasets.test_takedown import SECRET, commit_all, put_takedowns
+
+
+def _stages_of(batches: dict[str, tuple[int, Sequence[Sample], int]]) -> RunStages:
+    """Return a run of the clean and feature stages that gives these samples for each batch."""
+
+    def run(store: ObjectStore, batch: str) -> None:
+        number, samples, start = batches[batch]
+        put_batch(store, number, samples, start=start)
+
+    return run
+
+
+@pytest.fixture
+def history(store: ObjectStore, index: Index, settings: Settings) -> dict[str, tuple[int, Sequence[Sample], int]]:
+    """A dataset of many batches, merged on the way, then labelled and compacted; the samples by batch."""
+    batches: dict[str, tuple[int, Sequence[Sample], int]] = {}
+    for number in range(1, FAN_IN + 1):
+        samples, start = texts("birds", 3, 3 * number), 3 * number
+        commit_all(store, index, settings, number, samples, start)
+        batches[f"{TOPIC}~{number:08d}"] = (number, samples, start)
+    labels = put_labels(store, 1, [label("birds", "sample_id", f"{TOPIC}~0~7", '"owl"')])
+    apply_labels(store, index, settings, labels)
+    compact_dataset(store, index, settings, "birds")
+    return batches
+
+
+def test_every_kind_of_version_is_rebuilt_to_the_byte(
+    history: dict[str, tuple[int, Sequence[Sample], int]], store: ObjectStore, settings: Settings
+) -> None:
+    before = {info.path: store.read(info.path) for info in store.list()}
+    for number in (1, FAN_IN, FAN_IN + 1, FAN_IN + 2):
+        rebuilt = rebuild_version(store, settings, "birds", number, _stages_of(history))
+        assert rebuilt.is_identical
+        assert rebuilt.has_same_rows
+        assert rebuilt.rebuilt_sha256 == read_version(store, "birds", number).sha256
+    assert {info.path: store.read(info.path) for info in store.list()} == before
+
+
+def test_rebuild_names_the_samples_that_other_code_changes(
+    history: dict[str, tuple[int, Sequence[Sample], int]], store: ObjectStore, settings: Settings
+) -> None:
+    key = f"{TOPIC}~00000002"
+    number, samples, start = history[key]
+    changed = {**history, key: (number, [samples[0], Sample("birds", "text", "cleaned otherwise")], start)}
+    rebuilt = rebuild_version(store, settings, "birds", 3, _stages_of(changed))
+    assert not rebuilt.is_identical
+    assert (rebuilt.added, rebuilt.removed, rebuilt.changed) == ((), (f"{TOPIC}~0~8",), (f"{TOPIC}~0~7",))
+
+
+def test_a_version_after_a_takedown_has_the_same_rows_and_one_before_is_refused(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    commit_all(store, index, settings, 1, [*texts("birds", 4), SECRET], 0)
+    takedown = put_takedowns(store, 1, [("uri", str(SECRET.uri))])
+    apply_takedowns(store, index, settings, takedown, now=datetime(2026, 6, 1, tzinfo=UTC))
+    stages = _stages_of({f"{TOPIC}~00000001": (1, texts("birds", 4), 0)})
+    rebuilt = rebuild_version(store, settings, "birds", 2, stages)
+    assert rebuilt.has_same_rows
+    with pytest.raises(InvalidInput, match="version 1 of birds was withdrawn"):
+        rebuild_version(store, settings, "birds", 1, stages)
