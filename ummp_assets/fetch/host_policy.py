@@ -53,7 +53,12 @@ class HostPolicy(Generic[_Item]):
         for origin, stored in fresh.items():
             by_origin[origin].robots = read_robots(stored, self._agent)
         self._heed_rests(by_origin)
-        self._lease([host for host in by_origin.values() if host.closed is None])
+
+    def take_shares(self, hosts: Iterable[Host[_Item]]) -> None:
+        """Take a share of the budget of each host that this fetch has none of, for the first time or again."""
+        missing = [host for host in hosts if host.origin not in self._leased and host.closed is None]
+        if missing:
+            self._lease(missing)
 
     def renew(self) -> None:
         """Renew the shares of the hosts still wanted, give back the others, and heed what other runs have learned."""

@@ -51,6 +51,7 @@ class Host(Generic[_Item]):
     asking_robots: bool = False
     held: list[_Item] = field(default_factory=list)
     waiting: deque[_Item] = field(default_factory=deque)
+    delayed: int = 0
     in_line: bool = False
 
     @property
@@ -60,7 +61,7 @@ class Host(Generic[_Item]):
     @property
     def is_wanted(self) -> bool:
         """Whether anything runs or waits there."""
-        return bool(self.active or self.waiting or self.held)
+        return bool(self.active or self.waiting or self.delayed or self.held)
 
     def succeeded(self) -> None:
         """The host has answered: it may have one more connection."""
@@ -110,12 +111,14 @@ class HostQueues(Generic[_Item]):
 
     def add_later(self, host: Host[_Item], item: _Item, at: float) -> None:
         """Let an item wait until a time, then stand before all others of its host."""
+        host.delayed += 1
         heapq.heappush(self._delayed, (at, next(self._sequence), host, item))
 
     def take(self, now: float) -> _Item | None:
         """Return the next item whose host may be asked now, counted as active until `release`."""
         while self._delayed and self._delayed[0][0] <= now:
             _, _, host, item = heapq.heappop(self._delayed)
+            host.delayed -= 1
             host.waiting.appendleft(item)
             self.line_up(host)
         while self._resting and self._resting[0][0] <= now:

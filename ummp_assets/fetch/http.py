@@ -165,6 +165,7 @@ class HttpFetcher:
                 hosts[url.origin] = new[url.origin] = Host(url.origin, rules, rules.max_connections)
         if new:
             self._policy.introduce(new.values())
+        self._policy.take_shares({url.origin: hosts[url.origin] for url in urls}.values())
 
     def _make_download(self, request: FetchRequest, url: HttpUrl, stored: StoredFetch | None) -> Download:
         body = BodyWriter(self._scratch, self._settings.inline_bytes, self._settings.max_object_bytes)

@@ -149,6 +149,11 @@ def test_fault_ends_as_its_reason(name: str, fetch: Fetch) -> None:
     assert len(server.received) == requests
 
 
+def test_transfer_that_takes_too_long_as_a_whole_is_broken_off(fetch: Fetch) -> None:
+    with serving(_raw(OK + b"\r\n", then=_for_ever(b"x" * 2_000, pause=0.05))) as server:
+        assert fetch(f"{server.url}/x", max_attempts=1, total_timeout_seconds=1.0) == ([], [("0", "timed_out")])
+
+
 def test_ten_thousand_redirects_end_after_the_limit(fetch: Fetch) -> None:
     def handler(request: Received, connection: socket.socket) -> None:
         number = int(request.path.strip("/"))
