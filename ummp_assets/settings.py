@@ -175,7 +175,7 @@ class TextSettings(BaseModel):
     model_config = _FROZEN
 
     max_bytes: Annotated[int, Field(ge=1, le=1_073_741_824)] = Field(
-        16_777_216, description="Larger documents are filtered before they are read."
+        8_388_608, description="Larger documents are filtered before they are read."
     )
     min_characters: Annotated[int, Field(ge=0)] = Field(1, description="Shorter texts are filtered.")
     repair_mojibake: bool = Field(True, description="Undo text that was once decoded in the wrong encoding.")

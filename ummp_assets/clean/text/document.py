@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from resiliparse.parse.html import HTMLParserException
+
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.text.decoding import CorruptText, decode
 from ummp_assets.clean.text.language import detect_language
@@ -46,7 +48,10 @@ def clean_document(data: bytes, media_type: str | None, settings: TextSettings) 
         decoded = decode(data, media_type)
     except CorruptText as error:
         return Refusal(Reason.CORRUPT_TEXT, str(error), error.measured)
-    text = extract_main_text(decoded.text) if is_html(decoded.text, media_type) else decoded.text
+    try:
+        text = extract_main_text(decoded.text) if is_html(decoded.text, media_type) else decoded.text
+    except HTMLParserException as error:
+        return Refusal(Reason.CORRUPT_TEXT, f"the page cannot be parsed: {error}")
     text = normalise_text(text, repair_mojibake=settings.repair_mojibake)
     if refusal := _judge_length(text, settings):
         return refusal

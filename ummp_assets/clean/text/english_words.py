@@ -132,12 +132,16 @@ _ABBREVIATIONS = frozenset(
     ]
 )
 _WRAPPED = re.compile('([(\\[{<"“‘*_#&`]*)([^\\W\\d_]*[a-zß-öø-ÿ]{2})([,:;!?)\\]}>"”*_`]*(?:\\.[)\\]}>"”*_`]*)?)')
+# Taking marks off one by one is quadratic: 98 s for a mebibyte of brackets. No word of a language is that long.
+_MAX_CHARACTERS, _RUN_OR_MARK = 1_000, re.compile(r"\w+|[^\w\s]")
 _APOSTROPHES = frozenset("'’")
 _BEFORE_STOP = _MARKS | frozenset("%²-+")
 
 
 def split_english_chunk(chunk: str) -> list[str]:
     """Return the words of a chunk that holds no space; joined they are the chunk."""
+    if len(chunk) > _MAX_CHARACTERS:
+        return _RUN_OR_MARK.findall(chunk)
     if chunk.isalpha():
         return _split_contraction(chunk)
     # Three quarters of the other chunks are one word between marks, which part one by one.

@@ -24,8 +24,8 @@ def detect_language(text: str) -> tuple[str, float]:
     head = text[:_READ_CHARACTERS]
     if not any(character.isalpha() for character in head):
         return UNKNOWN, 0.0
-    (best,) = _detector().detect(head, model="lite", k=1)
-    return str(best["lang"]), min(float(best["score"]), 1.0)
+    best = _detector().detect(head, model="lite", k=1)
+    return (str(best[0]["lang"]), float(best[0]["score"])) if best else (UNKNOWN, 0.0)
 
 
 @cache

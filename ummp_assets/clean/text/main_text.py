@@ -3,6 +3,7 @@
 import re
 
 from resiliparse.extract.html2text import extract_plain_text
+from resiliparse.parse.html import HTMLTree
 
 __all__ = ["extract_main_text", "is_html"]
 
@@ -11,6 +12,11 @@ _HTML_START = re.compile(
     r"\s*(?:<\?xml[^>]{0,200}>\s*|<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b",
     re.IGNORECASE | re.DOTALL,
 )
+_MAX_MAIN_CHARACTERS = 2 * 2**20
+_DEEP = " > ".join("*" * 512)
+_ENDLESS_TAG = re.compile(r"<[^<>]{65536,}>?")
+_MAX_OPTIONS, _OPTION = 1_000, re.compile(r"</?option\b[^<>]*>", re.IGNORECASE)
+_MAX_ROOTS, _ROOT = 100, re.compile(r"</?(?:html|body)\b[^<>]*>", re.IGNORECASE)
 
 
 def is_html(text: str, media_type: str | None) -> bool:
@@ -22,7 +28,36 @@ def is_html(text: str, media_type: str | None) -> bool:
 def extract_main_text(html: str) -> str:
     """Return the main text of a page with its paragraphs and lists, by resiliparse's rules (Bevendorff et al. 2018).
 
-    A page in which no main part is found gives all of its visible text.
+    A page in which no main part is found gives all of its visible text, and so do pages of more than 2 Mi characters
+    and those nested deeper than 512 elements, for which finding the main part takes time quadratic in the depth.
+
+    Raises
+    ------
+    HTMLParserException
+        The page cannot be parsed.
     """
-    text = extract_plain_text(html, main_content=True, alt_texts=False)
-    return text if text.strip() else extract_plain_text(html, alt_texts=False)
+    tree = HTMLTree.parse(_tame(html))
+    if len(html) <= _MAX_MAIN_CHARACTERS and not _is_too_deep(tree):
+        text = extract_plain_text(tree, main_content=True, alt_texts=False)
+        if text.strip():
+            return text
+    return extract_plain_text(tree, alt_texts=False)
+
+
+def _tame(html: str) -> str:
+    """Remove what holds no text but makes the parser quadratic: endless tags, masses of options, repeated roots.
+
+    Measured on 1 MB of each: 1.6 s for one tag with 125,000 attributes, 30 s for 110,000 options, 1.3 s for 55,000
+    roots.
+    """
+    html = _ENDLESS_TAG.sub("", html)
+    if html.count("<option") > _MAX_OPTIONS:
+        html = _OPTION.sub(" ", html)
+    if html.count("<html") + html.count("<body") > _MAX_ROOTS:
+        html = _ROOT.sub("", html)
+    return html
+
+
+def _is_too_deep(tree: HTMLTree) -> bool:
+    # A selector, for it walks the tree in C: below 4 ms for a page of 850 kB.
+    return tree.document is not None and tree.document.query_selector(_DEEP) is not None

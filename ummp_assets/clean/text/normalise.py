@@ -27,8 +27,9 @@ _INVISIBLE = re.compile(
 _STRAY_JOINER = re.compile("(?<![\u0600-\u1fff\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])[\u200c\u200d]+")
 _LINE_BREAK = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _SPACE = re.compile("[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
-_INNER_SPACES = re.compile(r"(?<=\S)[ \t]{2,}(?=\S)")
-_LINE_END = re.compile(r"[ \t]+(?=\n|\Z)")
+# Possessive and begun at the first space only: a line of 16 MB of spaces takes linear time.
+_INNER_SPACES = re.compile(r"(?<=\S)[ \t]{2,}+(?=\S)")
+_LINE_END = re.compile(r"(?<![ \t])[ \t]++(?=\n|\Z)")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
