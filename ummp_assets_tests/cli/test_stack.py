@@ -16,7 +16,7 @@ import pytest
 from ummp_assets.cli.stack.children import Child, Program, child_environment
 from ummp_assets.cli.stack.dagster_home import dagster_home, prepare_instance, write_dagster_files
 from ummp_assets.cli.stack.environment import settings_environment, without_settings
-from ummp_assets.cli.stack.home import StackState, choose_port, claim_home, read_state, running_state
+from ummp_assets.cli.stack.home import StackState, claim_home, claim_port, read_state, running_state
 from ummp_assets.errors import StackFailed
 from ummp_assets.settings import FetchSettings, load_settings
 
@@ -49,14 +49,24 @@ def test_state_is_empty_when_its_file_is_damaged(tmp_path: Path, content: str) -
 
 
 def test_port_is_the_preferred_one_unless_it_is_taken() -> None:
-    free = choose_port()
-    assert choose_port(free) == free
+    with claim_port() as free:
+        pass
+    with claim_port(free) as claimed:
+        assert claimed == free
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        assert choose_port(number, free) == free
-        assert choose_port(number) not in (0, number)
+        with claim_port(number, free) as second, claim_port(number) as other:
+            assert second == free
+            assert other not in (0, number, free)
+
+
+def test_port_that_a_starting_stack_has_claimed_is_given_to_no_other() -> None:
+    with claim_port() as first, claim_port(first) as second:
+        assert second != first
+    with claim_port(first) as again:
+        assert again == first
 
 
 def test_child_dies_with_its_parent_however_that_ends(tmp_path: Path) -> None:

@@ -4,20 +4,22 @@ import fcntl
 import json
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
 from ummp_assets.errors import StackFailed, StoreUnavailable
 
-__all__ = ["StackState", "choose_port", "claim_home", "read_state", "running_state"]
+__all__ = ["StackState", "claim_home", "claim_port", "read_state", "running_state"]
 
 _STATE = "stack.json"
 _LOCK = "stack.lock"
 _LOCK_ATTEMPTS = 5
+_PORT_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +94,41 @@ def _try_lock(lock: IO[str]) -> bool:
     return False
 
 
-def choose_port(*preferred: int | None) -> int:
-    """Return the first preferred loopback port that is free, else any free one."""
-    for port in (*(number for number in preferred if number), 0):
-        with closing(socket.socket()) as probe:
-            # As servers do, so that a port in TIME_WAIT counts as free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
+@contextmanager
+def claim_port(*preferred: int | None) -> Iterator[int]:
+    """Hold the first preferred loopback port that is free, else any free one.
+
+    Its server binds it seconds later, when it has imported all that it needs: until the block ends no other stack of
+    this user is given the same port, whatever home it has.
+    """
+    with ExitStack() as cleanup:
+        for port in (*(number for number in preferred if number), *([0] * _PORT_ATTEMPTS)):
+            found = _free_port(port)
+            if found and _reserve_port(found, cleanup):
+                yield found
+                return
     raise StackFailed("no free port on 127.0.0.1")
+
+
+def _free_port(port: int) -> int | None:
+    with closing(socket.socket()) as probe:
+        # As servers do, so that a port in TIME_WAIT counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return None
+        return int(probe.getsockname()[1])
+
+
+def _reserve_port(port: int, cleanup: ExitStack) -> bool:
+    folder = Path(tempfile.gettempdir()) / f"ummp-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    lock = (folder / str(port)).open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return False
+    cleanup.enter_context(lock)
+    return True

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ummp_assets.cli.stack.broker import EmbeddedBroker
 from ummp_assets.cli.stack.children import Child
 from ummp_assets.cli.stack.dagster_processes import DagsterProcesses
-from ummp_assets.cli.stack.home import StackState, choose_port, claim_home, read_state
+from ummp_assets.cli.stack.home import StackState, claim_home, claim_port, read_state
 from ummp_assets.cli.stack.web_ui import WebUi
 from ummp_assets.errors import StackFailed
 from ummp_assets.settings import Settings
@@ -72,12 +72,13 @@ def run_stack(
     home = settings.home_path
     with ExitStack() as cleanup:
         cleanup.enter_context(claim_home(home))
-        port = _choose_ui_port(ui_port, read_state(home))
-        state = replace(read_state(home), pid=os.getpid(), ui_port=port)
+        before = read_state(home)
+        port = _claim_ui_port(ui_port, before, cleanup)
+        state = replace(before, pid=os.getpid(), ui_port=port)
         say("starting the broker")
         broker = None
         if not settings.kafka_bootstrap_servers:
-            broker = EmbeddedBroker(settings, choose_port(state.broker_port))
+            broker = EmbeddedBroker(settings, cleanup.enter_context(claim_port(state.broker_port)))
             cleanup.callback(broker.child.stop, _STOP_SECONDS)
             state = replace(state, broker_port=broker.port)
         dagster = DagsterProcesses(settings, port, cleanup)
@@ -94,8 +95,9 @@ def run_stack(
         yield stack
 
 
-def _choose_ui_port(wanted: int | None, state: StackState) -> int:
-    port = choose_port(wanted) if wanted else choose_port(state.ui_port, _UI_PORT)
+def _claim_ui_port(wanted: int | None, before: StackState, cleanup: ExitStack) -> int:
+    preferred = (wanted,) if wanted else (before.ui_port, _UI_PORT)
+    port = cleanup.enter_context(claim_port(*preferred))
     if wanted and port != wanted:
         raise StackFailed(f"port {wanted} is in use; leave out --port to take a free one")
     return port
