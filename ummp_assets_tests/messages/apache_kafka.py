@@ -156,7 +156,7 @@ def main() -> None:
     try:
         kafka = ApacheKafka(("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC"))
     except KafkaMissing as cause:
-        print(f"missing: {cause}", flush=True)  # noqa: T201 - read by whoever started this
+        print("missing:", *str(cause).split(), flush=True)  # noqa: T201 - read by whoever started this
         sys.exit(1)
     _create_internal_topics(kafka.bootstrap_servers)
     print(kafka.bootstrap_servers, flush=True)  # noqa: T201 - read by whoever started this

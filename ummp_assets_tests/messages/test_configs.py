@@ -97,8 +97,9 @@ def test_compaction_keeps_the_latest_record_of_each_key(clients: Clients) -> Non
         consumer = clients.consumer()
         partition = TopicPartition(topic, 0)
         consumer.assign([partition])
-        records = []
-        while consumer.position(partition) < 31:
+        records: list[tuple[int, bytes]] = []
+        deadline = time.monotonic() + 10
+        while consumer.position(partition) < 31 and time.monotonic() < deadline:
             records += [(record.offset, record.value) for batch in consumer.poll(200).values() for record in batch]
         consumer.close()
         return records

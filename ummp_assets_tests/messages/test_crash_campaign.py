@@ -130,6 +130,7 @@ def _assert_no_gaps(address: str, topic: str, partition: int) -> None:
             topics = [(topic, [(partition, -1, expected, -1, 1_000_000)])]
             request = FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=1_000_000, topics=topics)
             answer = connection.ask(request, FetchResponse, version=11).responses[0].partitions[0]
+            assert answer.records, f"nothing to read at {expected} of {answer.high_watermark}"
             for batch in iterate_batches(answer.records):
                 assert batch.validate_crc()
                 assert batch.base_offset == expected

@@ -17,7 +17,7 @@ from kafka.protocol.consumer import (
     SyncGroupResponse,
 )
 
-from ummp_assets_tests.messages.clients import Clients, unique
+from ummp_assets_tests.messages.clients import Clients, eventually, unique
 from ummp_assets_tests.messages.raw_connection import RawConnection
 
 _ILLEGAL_GENERATION, _INCONSISTENT_PROTOCOL, _UNKNOWN_MEMBER, _REBALANCE = 22, 23, 25, 27
@@ -184,9 +184,7 @@ def test_a_rebalance_is_told_by_heartbeat_and_refuses_the_old_assignment(clients
         request.API_VERSION = 5
         request.with_header(correlation_id=9, client_id="test")
         second.send(request.encode(header=True, framed=True))
-        while member.heartbeat() == 0:
-            pass
-        assert member.heartbeat() == _REBALANCE
+        assert eventually(lambda: member.heartbeat() == _REBALANCE)
         assert member.sync(**{member.id: b"old"}).error_code == _REBALANCE
         joined = member.join()
         assert len(joined.members) == 2

@@ -17,7 +17,7 @@ from kafka.protocol.consumer import (
     SyncGroupResponse,
 )
 
-from ummp_assets_tests.messages.clients import Clients, read, unique
+from ummp_assets_tests.messages.clients import Clients, eventually, read, unique
 from ummp_assets_tests.messages.raw_connection import RawConnection
 
 _QUICK = {"session_timeout_ms": 6_000, "heartbeat_interval_ms": 300}
@@ -105,9 +105,7 @@ def test_a_member_that_falls_silent_is_dropped_after_its_session(clients: Client
         )
         assert connection.ask(request, SyncGroupResponse, version=2).error_code == 0
         began = time.monotonic()
-        while _state(clients, group) == "Stable":
-            time.sleep(0.1)
-        assert _state(clients, group) == "Empty"
+        assert eventually(lambda: _state(clients, group) == "Empty")
         assert 5.5 < time.monotonic() - began < 8
         beat = HeartbeatRequest(group_id=group, generation_id=joined.generation_id, member_id=joined.member_id)
         assert connection.ask(beat, HeartbeatResponse, version=2).error_code == UnknownMemberIdError.errno
