@@ -83,6 +83,14 @@ class RowWriter:
     ) -> None:
         self._thread.shutdown(cancel_futures=True)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether `write` would not have to wait. Transfers time out while nobody looks after them, and a large blob
+        may take a minute on its way to a remote store. Raises as `write` does."""
+        while self._waiting and self._waiting[0].done():
+            self._waiting.popleft().result()
+        return len(self._waiting) < _MAX_WAITING_LOTS
+
     def write(self, entries: Iterable[Entry]) -> None:
         """Append results; raises what the writing of earlier ones raised, `StoreUnavailable` above all."""
         for request, result in entries:

@@ -131,10 +131,14 @@ def _fetch_all(
             ended = fetchers.take()
             for request, result in ended:
                 order.put(request, result)
-            rows.write(order.take())
             done += len(ended)
+            for entry in order.take():
+                rows.write([entry])
+                if not rows.has_room:
+                    break
             if ended and on_progress is not None:
                 on_progress(done, total)
+        rows.write(order.take())
         rows.finish()
     finally:
         fetchers.close()

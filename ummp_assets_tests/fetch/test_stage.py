@@ -13,6 +13,7 @@ from ummp_assets.errors import ManifestMissing, StoreUnavailable
 from ummp_assets.fetch.stage import download
 from ummp_assets.settings import FetchSettings, Settings
 from ummp_assets.storage.index import Index
+from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import read_manifest
 from ummp_assets_tests.fetch.batches import (
@@ -30,7 +31,13 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
 
 def _by_path(request: Received, connection: socket.socket) -> None:
     """Answer /<size>-<seconds> with that many bytes after that time, all else with 404."""
-    size, _, seconds = request.path.lstrip("/").partition("-")
+    if request.path == "/drip":
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
+        for _ in range(40):
+            connection.sendall(b"drop " * 50)
+            time.sleep(0.1)
+        return
+    size, _, seconds = request.path.lstrip("/").partition("?")[0].partition("-")
     if not size.isdecimal():
         answer(connection, b"no such page", status=404)
         return
@@ -191,6 +198,28 @@ def test_a_full_disk_fails_the_run_with_the_path_and_commits_nothing(
             read_manifest(store, "downloads", BATCH)
         assert _scratch_files(store) == []
         assert download(store, index, settings, BATCH).rows("samples") == 1
+
+
+class _SlowStore(LocalStore):
+    """A store to which large objects take two seconds."""
+
+    def upload(self, file: Path, path: str) -> None:
+        if path.startswith("blobs/"):
+            time.sleep(2.0)
+        super().upload(file, path)
+
+
+def test_transfers_go_on_while_a_large_object_is_on_its_way_to_the_store(
+    index: Index, settings: Settings, tmp_path: Path
+) -> None:
+    store = _SlowStore(tmp_path / "slow")
+    with serving(_by_path) as server:
+        # 2,500 bytes a second keep the transfer alive, and only if somebody looks after it.
+        uris = [f"{server.url}/300000", *(f"{server.url}/90000?{n}" for n in range(300)), f"{server.url}/drip"]
+        commit_requests(store, uris)
+        manifest = download(store, index, settings, BATCH)
+    assert [row["byte_count"] for row in samples_of(store, manifest)] == [300_000, *[90_000] * 300, 10_000]
+    assert outcomes_of(store, manifest) == []
 
 
 def test_contents_that_wait_for_a_slow_object_leave_memory(
