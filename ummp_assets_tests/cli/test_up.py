@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -94,6 +95,16 @@ def test_up_names_the_log_when_a_process_cannot_start(ummp: Ummp) -> None:
     assert answer.code == 1
     assert f"The end of its log, {ummp.home / 'logs' / 'broker.log'}:" in answer.err
     assert str(ummp.home / "broker") in answer.err.partition("broker.log")[2]
+
+
+def test_up_refuses_a_port_that_is_in_use(ummp: Ummp) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        answer = ummp("up", "--port", str(port))
+    assert answer.code == 1
+    assert f"port {port} is in use" in answer.err
 
 
 def test_up_refuses_a_home_that_it_cannot_make(ummp: Ummp, tmp_path: Path) -> None:
