@@ -46,4 +46,4 @@ def test_readme_holds_the_table_of_this_version() -> None:
     table, end, _ = rest.partition("<!-- settings:end -->")
     assert begin
     assert end
-    assert table.strip() == settings_table().strip()
+    assert table.strip() == settings_table().strip(), "put what settings_table() returns between the README's markers"
