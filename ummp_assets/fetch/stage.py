@@ -132,10 +132,8 @@ def _fetch_all(
             for request, result in ended:
                 order.put(request, result)
             done += len(ended)
-            for entry in order.take():
+            while rows.has_room and (entry := next(order.take(), None)) is not None:
                 rows.write([entry])
-                if not rows.has_room:
-                    break
             if ended and on_progress is not None:
                 on_progress(done, total)
         rows.write(order.take())
