@@ -45,7 +45,6 @@ class LevelMeter:
         mono:
             Their average. [shape=(n,)]
         """
-        self._energy += float(np.dot(mono, mono))
         self._samples += len(mono)
         self._channel_samples += block.size
         full_scale = _FULL_SCALE * (_INT16_FULL_SCALE if block.dtype == np.int16 else 1)
@@ -56,17 +55,22 @@ class LevelMeter:
         whole = len(pending) // self._frame_samples * self._frame_samples
         frames, self._rest = pending[:whole].reshape(-1, self._frame_samples), pending[whole:]
         powers = np.einsum("ij,ij->i", frames, frames) / self._frame_samples
+        self._energy += float(powers.sum(dtype=np.float64)) * self._frame_samples
         self._frames += len(frames)
         self._silent_frames += int(np.count_nonzero(powers < self._silent_power))
 
     @property
+    def _total_energy(self) -> float:
+        return self._energy + float(np.dot(self._rest, self._rest))
+
+    @property
     def is_finite(self) -> bool:
         """Whether no sample was a NaN or infinite."""
-        return math.isfinite(self._energy)
+        return math.isfinite(self._total_energy)
 
     @property
     def level_dbfs(self) -> float:
-        power = self._energy / max(1, self._samples)
+        power = self._total_energy / max(1, self._samples)
         return 10 * math.log10(power) if power > 10 ** (_LOWEST_DBFS / 10) else _LOWEST_DBFS
 
     @property

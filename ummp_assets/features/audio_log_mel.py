@@ -13,8 +13,11 @@ Floats = npt.NDArray[np.float32]
 _WINDOW_SECONDS, _HOP_SECONDS = 0.025, 0.010
 _FLOOR = 1e-10
 _RANGE_DECADES = 8.0
-# 256 frames of 400 samples stay in the second-level cache from the window to the filters.
+# 256 frames of 400 samples stay in the second-level cache from the window to the filters. These are multiplied 16
+# frames at a time: OpenBLAS gives larger products to threads of its own, which wait for one another in busy loops while
+# every core has a recording of its own already: 63 instead of 18 ms of CPU for 30 s in stereo on two busy cores.
 _FRAMES_AT_ONCE = 256
+_FRAMES_PER_PRODUCT = 16
 
 # Slaney's mel scale: linear up to 1,000 Hz, logarithmic above.
 _LINEAR_HZ_PER_MEL = 200.0 / 3
@@ -60,7 +63,9 @@ def log_mel_spectrogram(waveform: Floats, sample_rate_hz: int, mel_bins: int = 8
     for start in range(0, frames, _FRAMES_AT_ONCE):
         spectrum = np.fft.rfft(windows[start : start + _FRAMES_AT_ONCE] * hann, axis=1)
         power = spectrum.real**2 + spectrum.imag**2
-        np.matmul(power, filters, out=mel[start : start + _FRAMES_AT_ONCE])
+        for first in range(0, len(power), _FRAMES_PER_PRODUCT):
+            rows = slice(start + first, start + first + _FRAMES_PER_PRODUCT)
+            np.matmul(power[first : first + _FRAMES_PER_PRODUCT], filters, out=mel[rows])
     logarithm = np.log10(np.maximum(mel, _FLOOR, out=mel), out=mel)
     np.maximum(logarithm, logarithm.max() - _RANGE_DECADES, out=logarithm)
     logarithm += 4.0
