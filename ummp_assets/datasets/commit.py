@@ -45,7 +45,8 @@ def commit_batch(store: ObjectStore, index: Index, settings: Settings, batch: st
 
     Returns
     -------
-    The version of each dataset that added the batch, in order of the names.
+    The version of each dataset that added the batch, in order of the names, followed by the next one where labels or
+    takedowns that came in between changed its rows.
 
     Raises
     ------
@@ -59,13 +60,15 @@ def commit_batch(store: ObjectStore, index: Index, settings: Settings, batch: st
     changes = batch_changes(store, batch)
     # Before the versions: whoever labels or takes down a sample finds its batch, and through it its shard.
     record_batch_samples(store, index, batch)
-    versions = [_commit(store, index, settings, dataset, change) for dataset, change in changes.items()]
+    versions = [
+        version for dataset, change in changes.items() for version in _commit(store, index, settings, dataset, change)
+    ]
     _erase_forbidden(store, index, settings, batch, changes)
     _write_stage(store, batch, versions)
     return versions
 
 
-def _commit(store: ObjectStore, index: Index, settings: Settings, dataset: str, change: Change) -> DatasetVersion:
+def _commit(store: ObjectStore, index: Index, settings: Settings, dataset: str, change: Change) -> list[DatasetVersion]:
     known = DatasetIndex(index)
     compactor = Compactor(store, settings, dataset)
     (batch,) = change.batches
@@ -79,9 +82,10 @@ def _commit(store: ObjectStore, index: Index, settings: Settings, dataset: str, 
         return make_version(store, dataset, parent, merged, settings.datasets.full_shard_bytes)
 
     version = put_next_version(store, known, dataset, propose)
+    added = version or read_version(store, dataset, known.version_of(dataset, batch))
     # Orders that came after `propose` looked, but were carried out before the version stood, saw no row of it.
-    adjust_dataset(store, index, settings, dataset, touched=change.batches)
-    return version or read_version(store, dataset, known.version_of(dataset, batch))
+    adjusted = adjust_dataset(store, index, settings, dataset, touched=change.batches)
+    return [added] if adjusted is None else [added, adjusted]
 
 
 def _revise(store: ObjectStore, index: Index, settings: Settings, dataset: str, change: Change) -> Change:

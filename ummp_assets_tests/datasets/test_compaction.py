@@ -19,11 +19,11 @@ from ummp_assets_tests.datasets.test_labels import labels_of
 def test_small_batches_are_merged_and_every_row_stays(
     store: ObjectStore, index: Index, settings: Settings, commit_samples: Committer
 ) -> None:
-    batches = 3 * FAN_IN
+    batches = 2 * FAN_IN
     for number in range(batches):
         version = commit_samples(texts("birds", 4, 4 * number))
     shards = list(read_shards(store, version))
-    assert len(shards) < 3 * FAN_IN
+    assert len(shards) < 2 * FAN_IN
     assert {shard.level for shard in shards if shard.split == "train"} == {1}
     assert sum(shard.rows for shard in shards) == version.rows == 4 * batches
     assert sorted(labels_of(settings, "birds")) == sorted(f"{TOPIC}~0~{offset}" for offset in range(4 * batches))
