@@ -46,9 +46,11 @@ def test_declared_encoding_wins_over_detection() -> None:
     assert decode(b'<meta charset="koi8-r">' + RUSSIAN.encode("koi8-r")).text.endswith(RUSSIAN)
 
 
-@pytest.mark.parametrize("media_type", ["text/plain; charset=nonsense", "text/plain; charset=rot13", "text/plain"])
-def test_unknown_declaration_is_ignored(media_type: str) -> None:
-    assert decode(RUSSIAN.encode("koi8-r"), media_type).text == RUSSIAN
+@pytest.mark.parametrize(
+    "charset", ["nonsense", "rot13", "undefined", "punycode", "idna", "unicode_escape", "utf-7", ""]
+)
+def test_unusable_declaration_is_ignored(charset: str) -> None:
+    assert decode(RUSSIAN.encode("koi8-r"), f"text/plain; charset={charset}").text == RUSSIAN
 
 
 def test_valid_utf8_wins_over_a_wrong_declaration() -> None:

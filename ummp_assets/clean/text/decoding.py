@@ -26,6 +26,11 @@ _SUPERSETS = {"iso-8859-1": "cp1252", "ascii": "cp1252", "gb2312": "gb18030", "g
 _SUPERSETS |= {"us-ascii": "cp1252", "latin-1": "cp1252", "latin1": "cp1252", "shift_jis": "cp932", "utf8": "utf-8"}
 _SUPERSETS |= {"iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso-8859-9": "cp1254", "ks_c_5601-1987": "cp949"}
 
+# Codecs of Python that no document is written in; some raise whatever they are given. Found by fuzzing.
+_NOT_FOR_DOCUMENTS = frozenset(
+    {"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
+)
+
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9._:-]{2,40})""", re.IGNORECASE)
 _MEDIA_CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9._:-]{2,40})""", re.IGNORECASE)
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
@@ -161,7 +166,7 @@ def _python_name(label: str) -> str | None:
         info = codecs.lookup(name)
     except LookupError:
         return None
-    return info.name if info._is_text_encoding else None
+    return info.name if info._is_text_encoding and info.name not in _NOT_FOR_DOCUMENTS else None
 
 
 def _mostly_utf8(data: bytes) -> bool:
