@@ -4,7 +4,7 @@
 
 Ours decodes, judges the levels and computes Whisper's spectrogram on all cores, as the stages do; librosa runs in one
 process, as its documentation shows it. `vs_librosa` is of 16-bit WAV; of compressed files most of the time belongs to
-libsndfile's codecs, which both call. Rows also give CPU seconds, and how far the spectrograms are apart.
+libsndfile's codecs, which both call. Rows also give CPU seconds, and how far the spectrograms are apart. `--quick` takes WAV only.
 """
 
 import io
@@ -48,16 +48,16 @@ json.dump({"seconds": seconds, "cpu_seconds": cpu_seconds}, open(sys.argv[3], "w
 """
 
 
-def write_recordings(folder: Path, count: int) -> dict[str, list[Path]]:
-    """Write stereo recordings of 20 s, cut from real ones at other places each time, in every format."""
+def write_recordings(folder: Path, count: int, formats: tuple[str, ...]) -> dict[str, list[Path]]:
+    """Write stereo recordings of 20 s, cut from real ones at other places each time, in each of the formats."""
     real = [soundfile.read(io.BytesIO(sound(name)), dtype="float32")[0] for name in ("house_lo.wav", "secosmic_lo.wav")]
     music = soxr.resample(np.concatenate(real * 4), 11_025, _RATE_HZ) * np.float32(0.6)
-    paths: dict[str, list[Path]] = {name: [] for name in _FORMATS}
+    paths: dict[str, list[Path]] = {name: [] for name in formats}
     for number in range(count):
         start = number * 4_410
         left = music[start : start + _SECONDS * _RATE_HZ]
         stereo = np.stack([left, np.roll(left, 441)], axis=1)
-        for name in _FORMATS:
+        for name in formats:
             paths[name].append(folder / f"{number}.{name}")
             soundfile.write(paths[name][-1], stereo, _RATE_HZ, format=name.upper())
     return paths
@@ -90,11 +90,12 @@ def measure_peer(python: Path, paths: list[Path], folder: Path) -> tuple[float, 
 
 def measure(quick: bool) -> Report:
     count, rounds = (8, 3) if quick else (30, 5)
+    formats = _FORMATS[:1] if quick else _FORMATS
     report = Report()
     python = peer_python("librosa", _PEER)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        for audio_format, paths in write_recordings(folder, count).items():
+        for audio_format, paths in write_recordings(folder, count, formats).items():
             cpu: dict[str, list[float]] = {"ummp": [], "librosa": []}
 
             def run_here(paths: list[Path] = paths, cpu: dict[str, list[float]] = cpu) -> float:
