@@ -4,7 +4,8 @@
 
 Ours decodes, judges the levels and computes Whisper's spectrogram on all cores, as the stages do; librosa runs in one
 process, as its documentation shows it. `vs_librosa` is of 16-bit WAV; of compressed files most of the time belongs to
-libsndfile's codecs, which both call. Rows also give CPU seconds, and how far the spectrograms are apart. `--quick` takes WAV only.
+libsndfile's codecs, which both call. Rows also give CPU seconds, and how far the spectrograms are apart. `--quick`
+takes WAV only.
 """
 
 import io
