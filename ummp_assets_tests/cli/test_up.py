@@ -49,13 +49,13 @@ def test_up_serves_other_commands_and_keeps_its_data_over_restarts(ummp: Ummp) -
         health = ummp("doctor", "--json")
         assert (health.code, {check["state"] for check in health.document["checks"]}) == (0, {"ok"})
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(TIMEOUT_SECONDS) == 0
     with running(ummp) as (process, second):
         assert second == first
         topics = {topic["topic"]: topic for topic in ummp("status", "--json").document["topics"]}
         assert topics["ummp.requests.normal"]["messages"] == 1
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(TIMEOUT_SECONDS) == 0
 
 
 def test_up_goes_on_where_a_killed_one_was(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_up_goes_on_where_a_killed_one_was(tmp_path: Path) -> None:
             # Broker, code server, web server, daemon, and the run's worker.
             assert len(family) >= 5
             process.kill()
-            process.wait(30)
+            process.wait(TIMEOUT_SECONDS)
             assert _eventually(lambda: not any(_is_alive(member) for member in family))
         answer_now.set()
         with running(ummp) as (process, second):
@@ -84,7 +84,7 @@ def test_up_goes_on_where_a_killed_one_was(tmp_path: Path) -> None:
             store = open_store(load_settings(home=ummp.home))
             assert _eventually(lambda: list_datasets(store) == ["pages"], TIMEOUT_SECONDS)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(TIMEOUT_SECONDS) == 0
     version = read_version(store, "pages")
     assert (version.version, version.rows) == (1, 1)
 

@@ -29,7 +29,6 @@ class StackState:
     pid: int = 0
     ui_port: int | None = None
     broker_port: int | None = None
-    bootstrap_servers: str | None = None
 
     @property
     def ui_url(self) -> str | None:

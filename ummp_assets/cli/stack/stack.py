@@ -85,7 +85,7 @@ def run_stack(
         if broker:
             broker.wait()
         _make_topics(settings)
-        replace(state, bootstrap_servers=settings.bootstrap_servers).write(home)
+        state.write(home)
         on_broker()
         say("starting Dagster")
         recovered = dagster.start()
