@@ -76,8 +76,8 @@ def judge_by_peer(python: Path, texts: Sequence[str]) -> tuple[float, Verdicts]:
 
 
 def measure(quick: bool) -> Report:
-    rounds = 3 if quick else 5
-    documents = english_documents(rounds * 600)
+    rounds = 2 if quick else 5
+    documents = english_documents(rounds * 900)
     shares = [documents[number::rounds] for number in range(rounds)]
     python = peer_python("datatrove", _PEER)
     verdicts: dict[str, list[Verdicts]] = {"ours": [], "datatrove": []}
