@@ -12,6 +12,7 @@ and our own loops try again), a `Permanent` one is not and says what to change.
     │   ├── StackFailed          a process that `ummp up` needs did not start or ended by itself
     │   └── WaitTimeout          what was waited for did not come in time
     └── Permanent
+        ├── BrokerRefused        the broker answered, but does not let this user do that
         ├── InvalidSettings      a setting is missing, malformed or contradicts another
         ├── InvalidInput         an argument or a file given by the user is unusable
         ├── ObjectNotFound       the store holds no object at that path
@@ -29,6 +30,7 @@ from typing import Any
 
 __all__ = [
     "AccountingMismatch",
+    "BrokerRefused",
     "BrokerUnavailable",
     "CommitConflict",
     "DatasetNotFound",
@@ -117,6 +119,17 @@ class StackFailed(Transient):
 
 class WaitTimeout(Transient):
     """What was waited for did not come in time."""
+
+
+class BrokerRefused(Permanent):
+    """The broker answered, but does not let this user do that."""
+
+    def __init__(self, bootstrap_servers: str, cause: object) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        super().__init__(
+            f"the Kafka broker at {bootstrap_servers} refused: {cause}. "
+            "Check the credentials in UMMP_KAFKA_CLIENT and the access rules (ACLs) of that user."
+        )
 
 
 class InvalidSettings(Permanent):

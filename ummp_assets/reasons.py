@@ -56,7 +56,6 @@ class Reason(StrEnum):
     )
     MISSING_URI = "missing_uri", Outcome.DEAD, "The request names no URI."
     INVALID_FIELD = "invalid_field", Outcome.DEAD, "A field of the message has the wrong type or an impossible value."
-    OFFSET_EXPIRED = "offset_expired", Outcome.DEAD, "Kafka had deleted the message before it was read."
 
     # Fetching.
     INVALID_URI = "invalid_uri", Outcome.DEAD, "The URI cannot be parsed."

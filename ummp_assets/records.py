@@ -15,6 +15,7 @@ from ummp_assets.reasons import Outcome, Reason
 __all__ = [
     "AUDIO_FEATURE_SCHEMA",
     "AUDIO_SCHEMA",
+    "HEADERS",
     "IMAGE_FEATURE_SCHEMA",
     "LABEL_SCHEMA",
     "OUTCOME_SCHEMA",
@@ -115,6 +116,9 @@ OUTCOME_SCHEMA = pa.schema(
 )
 """Samples that ended in a stage, with their reason; the table `outcomes` of every stage."""
 
+HEADERS = pa.list_(pa.struct([("name", pa.string()), ("value", pa.binary())]))
+"""A message's headers, in their order; a name may come twice."""
+
 REQUEST_SCHEMA = pa.schema(
     [
         *_IDENTITY,
@@ -130,7 +134,9 @@ REQUEST_SCHEMA = pa.schema(
         pa.field("attributes", pa.string()),
         pa.field("deadline", pa.string()),
         pa.field("traceparent", pa.string()),
+        pa.field("key", pa.binary()),
         pa.field("value", pa.binary(), nullable=False),
+        pa.field("headers", HEADERS),
     ]
 )
 """Table `samples` of the stage `requests`: one row a readable message. `modality` may be auto, archive or table;

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from ummp_assets.datasets.events import publish_ready_event
-from ummp_assets.datasets.versions import DatasetVersion
+from ummp_assets.datasets.versions import DatasetVersion, read_version
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.partitions import DATASETS
 
@@ -15,12 +15,16 @@ __all__ = ["announce"]
 def announce(context: dg.AssetExecutionContext, deployment: Deployment, versions: Iterable[DatasetVersion]) -> None:
     """Send the ready event of each version once, and log it as a materialization of `training_datasets`.
 
+    A label or takedown that came between may have made a further version: it is announced as well.
+
     Raises `BrokerUnavailable`.
     """
     for version in versions:
-        publish_ready_event(deployment.settings, deployment.store, version)
+        newest = read_version(deployment.store, version.dataset)
+        publish_ready_event(deployment.settings, deployment.store, newest)
         context.instance.add_dynamic_partitions(str(DATASETS.name), [version.dataset])
-        context.log_event(_materialization(deployment, version, context.partition_key))
+        for made in [version, newest] if newest.version > version.version else [version]:
+            context.log_event(_materialization(deployment, made, context.partition_key))
 
 
 def _materialization(deployment: Deployment, version: DatasetVersion, batch: str) -> dg.AssetMaterialization:

@@ -55,6 +55,8 @@ _DESCRIPTIONS = {
     "requested_by": "Who asked for it.",
     "request_id": "Idempotency key of the request.",
     "deadline": "No fetch began after this time.",
+    "key": "Key of the message.",
+    "headers": "Headers of the message, in their order.",
     "traceparent": "W3C trace context of the message.",
     "etag": "ETag that the server gave.",
     "last_modified": "Last-Modified that the server gave.",

@@ -4,7 +4,16 @@ import dagster as dg
 
 from ummp_assets.messages.topics import Role
 
-__all__ = ["JOBS"]
+__all__ = ["JOBS", "LAST_STAGES"]
+
+LAST_STAGES = {
+    Role.REQUESTS: ("dataset_commits", "dead_letters"),
+    Role.LABELS: ("label_updates", "dead_letters"),
+    Role.TAKEDOWNS: ("takedown_receipts", "dead_letters"),
+    Role.TRAINING_LOGS: ("training_logs", "dead_letters"),
+    Role.PARAMETERS: ("model_parameters", "dead_letters"),
+}
+"""Stages whose manifests say that a batch of the role went the whole way."""
 
 _FIRST_ASSETS = {
     Role.REQUESTS: (

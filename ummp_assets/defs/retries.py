@@ -14,17 +14,18 @@ from ummp_assets.errors import Permanent
 __all__ = ["BROKER_RETRIES", "FETCH_RETRIES", "STORE_RETRIES", "permanent_errors_fail_at_once"]
 
 BROKER_RETRIES = dg.RetryPolicy(max_retries=5, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""Waits 2 + 4 + 8 + 16 + 32 s, each up to twice as long by its jitter: 124 s at most. Six visits to a broker that does
-not answer add 6 x kafka_timeout_seconds (8 s): 172 s in all."""
+"""Dagster waits (2^n - 1) x delay, give or take one delay, before repetition n: 2 + 6 + 14 + 30 + 62 s, 124 s at most
+with the jitter. Six visits add at most 30 s each, the limit of a stalled read and of a transaction: 304 s in all. A
+batch of parameters may wait for the one before it as well, 6 x training.predecessor_wait_seconds."""
 
 FETCH_RETRIES = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """For the store and the index only: each URI has attempts of its own, and one that fails is an outcome, no failed step.
-Waits 5 + 10 s, each up to twice as long: 30 s at most. Beside it stands the batch's slowest host: for each
+Waits 5 + 15 s, 30 s at most with the jitter. Beside it stands the batch's slowest host: for each
 max_connections_per_host of its URIs at most max_attempts x total_timeout_seconds + max_retry_seconds
 (4 x 300 s + 60 s)."""
 
 STORE_RETRIES = dg.RetryPolicy(max_retries=4, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""Waits 2 + 4 + 8 + 16 s, each up to twice as long: 60 s at most, beside the work itself."""
+"""Waits 2 + 6 + 14 + 30 s, 60 s at most with the jitter, beside the work itself."""
 
 
 @contextmanager

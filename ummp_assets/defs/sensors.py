@@ -6,8 +6,9 @@ import dagster as dg
 from dagster import DagsterRunStatus
 
 from ummp_assets.defs.deployment import Deployment
-from ummp_assets.defs.jobs import JOBS
+from ummp_assets.defs.jobs import JOBS, LAST_STAGES
 from ummp_assets.defs.partitions import BATCHES
+from ummp_assets.defs.reruns import find_reruns
 from ummp_assets.messages.planning import Tick, plan_tick
 from ummp_assets.messages.ranges import Batch
 from ummp_assets.messages.topics import Role, topic_names
@@ -50,18 +51,20 @@ def _make_sensor(role: Role, status: dg.DefaultSensorStatus) -> dg.SensorDefinit
         description=f"Plans batches of {role.value.replace('_', ' ')} from the topics' offsets and starts their runs.",
     )
     def sense(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.SensorResult:
-        tick = plan_tick(
-            deployment.store,
-            deployment.settings,
-            role,
-            cursor=context.cursor,
-            now=datetime.now(UTC),
-            queued=_queued(context.instance, deployment.settings, role),
-        )
-        if not tick.batches:
+        now = datetime.now(UTC)
+        store, settings = deployment.store, deployment.settings
+        queued = _queued(context.instance, settings, role)
+        tick = plan_tick(store, settings, role, cursor=context.cursor, now=now, queued=queued)
+        for problem in tick.problems:
+            context.log.error(problem)
+        requests = [_run_request(settings, role, batch) for batch in tick.batches]
+        for topic, newest in tick.newest.items():
+            again = find_reruns(context.instance, store, topic, LAST_STAGES[role], newest, now)
+            requests += [_run_request(settings, role, batch, attempt) for batch, attempt in again]
+        if not requests:
             return dg.SensorResult(skip_reason=_idle(tick), cursor=tick.cursor)
         return dg.SensorResult(
-            run_requests=[_run_request(deployment.settings, role, batch) for batch in tick.batches],
+            run_requests=requests,
             dynamic_partitions_requests=[BATCHES[role].build_add_request([batch.key for batch in tick.batches])],
             cursor=tick.cursor,
         )
@@ -69,7 +72,7 @@ def _make_sensor(role: Role, status: dg.DefaultSensorStatus) -> dg.SensorDefinit
     return sense
 
 
-def _run_request(settings: Settings, role: Role, batch: Batch) -> dg.RunRequest:
+def _run_request(settings: Settings, role: Role, batch: Batch, attempt: int = 1) -> dg.RunRequest:
     tags = {
         TOPIC_TAG: batch.topic,
         "ummp/messages": str(batch.messages),
@@ -77,7 +80,8 @@ def _run_request(settings: Settings, role: Role, batch: Batch) -> dg.RunRequest:
     }
     if role in _IN_ORDER:
         tags[IN_ORDER_TAG] = batch.topic
-    return dg.RunRequest(run_key=batch.key, partition_key=batch.key, tags=tags)
+    run_key = batch.key if attempt == 1 else f"{batch.key}~{attempt}"
+    return dg.RunRequest(run_key=run_key, partition_key=batch.key, tags=tags)
 
 
 def _queued(instance: dg.DagsterInstance, settings: Settings, role: Role) -> dict[str, int]:
@@ -88,7 +92,5 @@ def _queued(instance: dg.DagsterInstance, settings: Settings, role: Role) -> dic
 
 
 def _idle(tick: Tick) -> str:
-    waiting = {topic: count for topic, count in tick.waiting.items() if count}
-    if not waiting:
-        return "no new messages"
-    return ", ".join(f"{count:,} messages wait in {topic}" for topic, count in waiting.items())
+    waiting = [f"{count:,} messages wait in {topic}" for topic, count in tick.waiting.items() if count]
+    return "; ".join([*tick.problems, *waiting]) or "no new messages"

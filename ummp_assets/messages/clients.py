@@ -9,12 +9,19 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaConfigurationError, KafkaConnectionError, KafkaError, KafkaTimeoutError
+from kafka.errors import (
+    AuthorizationError,
+    KafkaConfigurationError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailedError,
+)
 
-from ummp_assets.errors import BrokerUnavailable, InvalidSettings
+from ummp_assets.errors import BrokerRefused, BrokerUnavailable, InvalidSettings
 from ummp_assets.settings import Settings
 
-__all__ = ["broker_errors", "make_admin", "make_consumer", "make_producer"]
+__all__ = ["broker_errors", "close_producer", "make_admin", "make_consumer", "make_producer"]
 
 _MAX_REQUEST_BYTES = 32 * 2**20
 
@@ -61,11 +68,24 @@ def make_producer(settings: Settings, **options: Any) -> KafkaProducer:
     return _connect(KafkaProducer, settings, **{**defaults, **options})
 
 
+def close_producer(producer: KafkaProducer, timeout_seconds: float) -> None:
+    """Close a producer within about twice the limit, whether the broker still answers or not."""
+    try:
+        producer.close(timeout=timeout_seconds)
+    except KafkaTimeoutError:
+        # Without a broker, close() of kafka-python 3.0 gives up before it ends its thread.
+        producer._sender.force_close()
+        producer._sender.join(timeout_seconds)
+        producer.close(timeout=0)
+
+
 @contextmanager
 def broker_errors(settings: Settings) -> Iterator[None]:
-    """Turn the loss of the broker in mid-work into `BrokerUnavailable`."""
+    """Turn the loss of the broker in mid-work into `BrokerUnavailable`, and a refusal into `BrokerRefused`."""
     try:
         yield
+    except (AuthorizationError, SaslAuthenticationFailedError) as error:
+        raise BrokerRefused(settings.bootstrap_servers, error) from error
     except (KafkaConnectionError, KafkaTimeoutError) as error:
         raise BrokerUnavailable(settings.bootstrap_servers, error) from error
 
@@ -78,5 +98,7 @@ def _connect(client: Any, settings: Settings, *topics: str, **options: Any) -> A
         return client(*topics, **merged)
     except (TypeError, ValueError, KafkaConfigurationError) as error:
         raise InvalidSettings(f"UMMP_KAFKA_BOOTSTRAP_SERVERS={servers} or UMMP_KAFKA_CLIENT: {error}") from error
+    except (AuthorizationError, SaslAuthenticationFailedError) as error:
+        raise BrokerRefused(servers, error) from error
     except KafkaError as error:
         raise BrokerUnavailable(servers, error) from error

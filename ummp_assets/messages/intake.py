@@ -18,7 +18,7 @@ from ummp_assets.messages.codec import Undecodable, decode
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.reading import Message, RangeReader
 from ummp_assets.messages.schemas import LabelMessage, RequestMessage, TakedownMessage
-from ummp_assets.records import LABEL_SCHEMA, REQUEST_SCHEMA, TAKEDOWN_SCHEMA, Rejection
+from ummp_assets.records import HEADERS, LABEL_SCHEMA, REQUEST_SCHEMA, TAKEDOWN_SCHEMA, Rejection
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, StageWriter
@@ -35,7 +35,7 @@ DEAD_LETTER_SCHEMA = pa.schema(
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("key", pa.binary()),
         pa.field("value", pa.binary()),
-        pa.field("headers", pa.list_(pa.struct([("name", pa.string()), ("value", pa.binary())])), nullable=False),
+        pa.field("headers", HEADERS, nullable=False),
     ]
 )
 """Table `dead_letters` of an intake stage: unreadable messages, whole; their reasons stand in the table `outcomes`."""
@@ -128,7 +128,7 @@ def bury(writer: StageWriter, unreadable: list[tuple[Message, Undecodable]]) -> 
             "sample_id": message.sample_id,
             "key": message.key,
             "value": message.value,
-            "headers": [{"name": name, "value": value} for name, value in message.headers],
+            "headers": _headers(message),
         }
         for message, _ in unreadable
     ]
@@ -136,6 +136,10 @@ def bury(writer: StageWriter, unreadable: list[tuple[Message, Undecodable]]) -> 
     writer.reject(
         Rejection(message.sample_id, "", UNREADABLE, "", error.reason, error.detail) for message, error in unreadable
     )
+
+
+def _headers(message: Message) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value} for name, value in message.headers]
 
 
 def _json(value: object) -> str | None:
@@ -164,7 +168,9 @@ def _request_row(message: Message, request: RequestMessage) -> dict[str, Any]:
         "attributes": _json(request.attributes),
         "deadline": request.deadline.isoformat() if request.deadline else None,
         "traceparent": message.header("traceparent"),
+        "key": message.key,
         "value": message.value,
+        "headers": _headers(message),
     }
 
 

@@ -9,7 +9,7 @@ import json
 from datetime import UTC, datetime
 
 from ummp_assets.errors import InvalidInput, ManifestCorrupt, ObjectNotFound, UnsupportedFormat
-from ummp_assets.messages.ranges import Batch, OffsetRange, parse_key
+from ummp_assets.messages.ranges import Batch, OffsetRange, batch_key, parse_key
 from ummp_assets.storage.objects import ObjectStore
 
 __all__ = ["OffsetLog"]
@@ -70,7 +70,7 @@ class OffsetLog:
             step //= 2
             if self._holds(topic, low + step):
                 low += step
-        return self.get(f"{topic}~{low:08d}") if low else None
+        return self.get(batch_key(topic, low)) if low else None
 
     def _holds(self, topic: str, number: int) -> bool:
         return self._store.exists(_path(topic, number))

@@ -5,18 +5,20 @@ records are visible. A second try first fences the earlier one (`init_transactio
 ends whatever it left open) and then finds the marker.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kafka import KafkaProducer, TopicPartition
+from kafka.errors import KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata
 
-from ummp_assets.messages.clients import broker_errors, make_consumer, make_producer
+from ummp_assets.messages.clients import broker_errors, close_producer, make_consumer, make_producer
 from ummp_assets.settings import Settings
 
 __all__ = ["Record", "send_once"]
 
-_TIMEOUT_SECONDS = 30
+_CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,15 @@ class Record:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-def send_once(settings: Settings, name: str, topic: str, records: Sequence[Record], *, number: int = 1) -> bool:
+def send_once(
+    settings: Settings,
+    name: str,
+    topic: str,
+    records: Sequence[Record],
+    *,
+    number: int = 1,
+    limit_seconds: float = 30.0,
+) -> bool:
     """Send records in one transaction unless this number was sent before under the name; return whether they were sent.
 
     Parameters
@@ -37,6 +47,8 @@ def send_once(settings: Settings, name: str, topic: str, records: Sequence[Recor
         What is sent, e.g. `ready.<dataset>`; part of the transactional id and of the marker group.
     number:
         Grows with each sending under one name, from 1; a number at or below the last one sent is not sent again.
+    limit_seconds:
+        Limit for the transaction.
 
     Raises
     ------
@@ -50,10 +62,34 @@ def send_once(settings: Settings, name: str, topic: str, records: Sequence[Recor
             producer.init_transactions()
             if _last_sent(settings, marker, topic) >= number:
                 return False
-            _send(producer, marker, topic, records, number)
+            _within_limit(lambda: _send(producer, marker, topic, records, number, limit_seconds), limit_seconds)
             return True
     finally:
-        producer.close(timeout=_TIMEOUT_SECONDS)
+        close_producer(producer, _CLOSE_SECONDS)
+
+
+def _within_limit(transaction: Callable[[], None], limit_seconds: float) -> None:
+    """Run a transaction; raise `KafkaTimeoutError` when it does not end.
+
+    kafka-python 3.0 waits without a limit for the answers to send_offsets, abort and commit: a broker that is lost in
+    mid-transaction would hold its caller for ever. Whether such a transaction was committed is found out by the next
+    call, whose `init_transactions` ends it one way or the other.
+    """
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            transaction()
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread below
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="ummp-outbox", daemon=True)
+    thread.start()
+    thread.join(limit_seconds)
+    if failures:
+        raise failures[0]
+    if thread.is_alive():
+        raise KafkaTimeoutError(f"the transaction did not end within {limit_seconds:g} s")
 
 
 def _last_sent(settings: Settings, marker: str, topic: str) -> int:
@@ -61,15 +97,17 @@ def _last_sent(settings: Settings, marker: str, topic: str) -> int:
         return consumer.committed(TopicPartition(topic, 0)) or 0
 
 
-def _send(producer: KafkaProducer, marker: str, topic: str, records: Sequence[Record], number: int) -> None:
+def _send(
+    producer: KafkaProducer, marker: str, topic: str, records: Sequence[Record], number: int, limit_seconds: float
+) -> None:
     producer.begin_transaction()
     try:
         sent = [
             producer.send(topic, key=record.key, value=record.value, headers=list(record.headers)) for record in records
         ]
-        producer.flush(timeout=_TIMEOUT_SECONDS)
+        producer.flush(timeout=limit_seconds)
         for future in sent:
-            future.get(timeout=_TIMEOUT_SECONDS)
+            future.get(timeout=limit_seconds)
         producer.send_offsets_to_transaction({TopicPartition(topic, 0): OffsetAndMetadata(number, "", -1)}, marker)
     except BaseException:
         producer.abort_transaction()

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ummp_assets.errors import Permanent
 from ummp_assets.messages.offset_log import OffsetLog
-from ummp_assets.messages.ranges import Batch, Plan, Watermarks, plan_batches
+from ummp_assets.messages.progress import done_through
+from ummp_assets.messages.ranges import Batch, Plan, Watermarks, batch_key, plan_batches
 from ummp_assets.messages.reading import read_watermarks
 from ummp_assets.messages.topics import Role, ensure_topics, topic_names
 from ummp_assets.settings import Settings
@@ -33,11 +35,17 @@ class Tick:
         What the next tick is given.
     waiting:
         Messages of each topic that no batch holds yet.
+    newest:
+        Number of the newest batch of each topic, 0 where there is none.
+    problems:
+        A sentence for each topic that cannot be planned, while others can.
     """
 
     batches: tuple[Batch, ...]
     cursor: str
     waiting: Mapping[str, int]
+    newest: Mapping[str, int]
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +78,8 @@ def plan_tick(
     ------
     BrokerUnavailable, StoreUnavailable
         Nothing was planned beyond what the log shows; the next tick goes on.
-    OffsetsWentBack
-        A topic ends before what was planned from it.
+    Permanent
+        No topic of the role can be planned; where others can, `Tick.problems` says which cannot.
     """
     topics = topic_names(settings).of_role(role)
     watermarks = read_watermarks(settings, *topics)
@@ -82,18 +90,26 @@ def plan_tick(
     log = OffsetLog(store)
     batches: list[Batch] = []
     waiting: dict[str, int] = {}
+    problems: list[Permanent] = []
     for topic, marks in watermarks.items():
         hint = hints.get(topic, _Hint())
-        last = log.last(topic, hint.number)
-        forgotten = _forgotten(log, last, hint, settings.intake.max_queued_batches)
-        room = settings.intake.max_queued_batches - queued.get(topic, 0) - len(forgotten)
-        plan = _plan(topic, last, marks, hint, now, room, settings)
+        try:
+            last = log.last(topic, hint.number)
+            forgotten = _forgotten(store, log, last, hint)
+            room = settings.intake.max_queued_batches - queued.get(topic, 0) - len(forgotten)
+            plan = _plan(topic, last, marks, hint, now, room, settings)
+        except Permanent as problem:
+            problems.append(problem)
+            continue
         planned = _put(log, plan, now)
         batches += forgotten + planned
         waiting[topic] = plan.waiting
         number = planned[-1].number if planned else last.number if last else 0
         hints[topic] = _Hint(number, _waiting_since(plan, hint, now))
-    return Tick(tuple(batches), _dump(hints), waiting)
+    if problems and not waiting:
+        raise problems[0]
+    newest = {topic: hints[topic].number for topic in waiting}
+    return Tick(tuple(batches), _dump(hints), waiting, newest, tuple(str(problem) for problem in problems))
 
 
 def _plan(
@@ -119,13 +135,12 @@ def _put(log: OffsetLog, plan: Plan, now: datetime) -> list[Batch]:
     return planned
 
 
-def _forgotten(log: OffsetLog, last: Batch | None, hint: _Hint, limit: int) -> list[Batch]:
-    """Return the batches that the log holds beyond the cursor; a tick plans at most `limit`, so no more can be
-    missing."""
-    if last is None or last.number == hint.number:
+def _forgotten(store: ObjectStore, log: OffsetLog, last: Batch | None, hint: _Hint) -> list[Batch]:
+    """Return the batches that the log holds beyond the cursor; without a cursor, beyond those that are done."""
+    if last is None:
         return []
-    first = max(hint.number, last.number - limit) + 1
-    return [log.get(Batch(last.topic, number, ()).key) for number in range(first, last.number)] + [last]
+    known = hint.number or done_through(store, last.topic)
+    return [log.get(batch_key(last.topic, number)) for number in range(known + 1, last.number + 1)]
 
 
 def _waiting_since(plan: Plan, hint: _Hint, now: datetime) -> datetime | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ummp_assets.errors import InvalidInput, OffsetsWentBack
 from ummp_assets.settings import IntakeSettings
 
-__all__ = ["Batch", "OffsetRange", "Plan", "Watermarks", "parse_key", "plan_batches"]
+__all__ = ["Batch", "OffsetRange", "Plan", "Watermarks", "batch_key", "parse_key", "plan_batches"]
 
 _KEY = re.compile(r"(?P<topic>[A-Za-z0-9._-]+)~(?P<number>\d{8})")
 
@@ -42,7 +42,7 @@ class Batch:
     @property
     def key(self) -> str:
         """The Dagster partition key."""
-        return f"{self.topic}~{self.number:08d}"
+        return batch_key(self.topic, self.number)
 
     @property
     def messages(self) -> int:
@@ -77,6 +77,15 @@ class Plan:
 
     batches: tuple[Batch, ...]
     waiting: int
+
+
+def batch_key(topic: str, number: int) -> str:
+    """Return the key of a batch, which is its Dagster partition.
+
+    >>> batch_key("ummp.labels", 3)
+    'ummp.labels~00000003'
+    """
+    return f"{topic}~{number:08d}"
 
 
 def parse_key(key: str) -> tuple[str, int]:
@@ -141,7 +150,7 @@ def _starts(topic: str, last: Batch | None, watermarks: Mapping[int, Watermarks]
     if gone_back or ends.keys() - watermarks.keys():
         raise OffsetsWentBack(
             f"topic {topic} ends before its last batch does (batch {ends}, broker {gone_back}): it was deleted and "
-            "made anew, or this is another cluster. Use another UMMP_TOPIC_PREFIX or another store."
+            "made anew, or this is another cluster. Use another UMMP_TOPIC_PREFIX, whose topics begin anew."
         )
     return {partition: ends.get(partition, mark.low) for partition, mark in watermarks.items()}
 

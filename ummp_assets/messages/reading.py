@@ -146,8 +146,8 @@ class RangeReader:
     def _went_back(self, partition: TopicPartition, position: int) -> OffsetsWentBack:
         return OffsetsWentBack(
             f"batch {self._batch.key} goes on beyond offset {position} of partition {partition.partition}, but the "
-            "topic does not: it was deleted and made anew, or the broker lost messages. Use another UMMP_TOPIC_PREFIX "
-            "or another store."
+            "topic does not: it was deleted and made anew, or the broker lost messages. Use another "
+            "UMMP_TOPIC_PREFIX, whose topics begin anew."
         )
 
     def _skip_expired(

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaTimeoutError, RetriableError
+from kafka.errors import RetriableError
 from pydantic import ValidationError
 
 from ummp_assets.errors import BrokerUnavailable, InvalidInput
-from ummp_assets.messages.clients import broker_errors, make_producer
+from ummp_assets.messages.clients import broker_errors, close_producer, make_producer
 from ummp_assets.messages.schemas import RequestMessage
 from ummp_assets.messages.topics import PRIORITIES, ensure_topics, topic_names
 from ummp_assets.settings import Settings, load_settings
@@ -133,7 +133,8 @@ def submit(
         ledger.wait(at_most=0)
         raise InvalidInput(ledger.describe(error)) from error
     finally:
-        _close(producer, ledger)
+        ledger.settle(_CLOSE_SECONDS)
+        close_producer(producer, _CLOSE_SECONDS)
         if on_acknowledged:
             on_acknowledged(ledger.acknowledged)
     if ledger.lost:
@@ -163,17 +164,6 @@ def _send_all(
         future = producer.send(topic, value=value, key=message.dataset.encode())
         future.add_callback(ledger.acknowledge)
         future.add_errback(ledger.fail, position, message.uri)
-
-
-def _close(producer: KafkaProducer, ledger: "_Ledger") -> None:
-    ledger.settle(_CLOSE_SECONDS)
-    try:
-        producer.close(timeout=_CLOSE_SECONDS)
-    except KafkaTimeoutError:
-        # Without a broker, close() of kafka-python 3.0 gives up before it ends its thread.
-        producer._sender.force_close()
-        producer._sender.join(_CLOSE_SECONDS)
-        producer.close(timeout=0)
 
 
 def _present(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ummp_assets.errors import AccountingMismatch
 from ummp_assets.reasons import Outcome
 from ummp_assets.records import Modality
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, read_manifest, read_table
 
-__all__ = ["CLEAN_STAGES", "FEATURE_STAGES", "Accounting", "account"]
+__all__ = ["CLEAN_STAGES", "FEATURE_STAGES", "Accounting", "account", "require_accounted"]
 
 CLEAN_STAGES = {Modality.TEXT: "clean_text", Modality.IMAGE: "clean_images", Modality.AUDIO: "clean_audio"}
 FEATURE_STAGES = {Modality.TEXT: "text_features", Modality.IMAGE: "image_features", Modality.AUDIO: "audio_features"}
@@ -73,6 +74,13 @@ def account(store: ObjectStore, batch: str) -> Accounting:
         if left != right
     )
     return Accounting(int(intake["messages"]), samples, {outcome: outcomes[outcome] for outcome in Outcome}, problems)
+
+
+def require_accounted(store: ObjectStore, batch: str) -> None:
+    """Raise `AccountingMismatch` unless the batch adds up: a commit on its own must not pass the check by."""
+    problems = account(store, batch).problems
+    if problems:
+        raise AccountingMismatch(f"batch {batch} does not add up: {'; '.join(problems)}")
 
 
 def _read(requests: Manifest) -> int | float:

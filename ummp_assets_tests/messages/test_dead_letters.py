@@ -76,7 +76,7 @@ def test_letters_hold_original_bytes_coordinates_and_reason(settings: Settings, 
     }
     assert gone == {
         **headers,
-        "key": b"pages",
+        "key": b"k",
         "value": request(1),
         "ummp-offset": b"1",
         "ummp-sample-id": topic + b"~0~1",
@@ -100,6 +100,32 @@ def test_second_run_sends_nothing_and_gives_the_same_manifest(settings: Settings
 
     assert first == second == third
     assert len(_letters(settings)) == 3
+
+
+def test_batch_that_is_materialized_again_sends_only_what_is_new(settings: Settings, store: ObjectStore) -> None:
+    key = _batch_with_everything(store, settings)
+    send_dead_letters(store, settings, key, STAGES)
+    topic = topic_names(settings).requests_normal
+    _reject(store, "clean_text", key, _rejection(f"{topic}~0~4", Reason.CORRUPT_TEXT, "no text"))
+
+    manifest = send_dead_letters(store, settings, key, STAGES)
+
+    assert manifest.numbers == {"dead_letters": 4, "transactions": 2}
+    assert [letter["ummp-offset"] for letter in _letters(settings)].count(b"4") == 1
+    assert len(_letters(settings)) == 4
+
+
+def test_many_large_letters_go_out_in_several_transactions(settings: Settings, store: ObjectStore) -> None:
+    topic = topic_names(settings).requests_normal
+    large = [request(note=str(number) * 6_000_000) for number in range(4)]
+    send(settings, topic, large)
+    key = plan_everything(store, settings, topic).key
+    read_requests(store, settings, key)
+
+    manifest = send_dead_letters(store, settings, key, ["requests"])
+
+    assert manifest.numbers == {"dead_letters": 4, "transactions": 2}
+    assert sorted(letter["value"] for letter in _letters(settings)) == sorted(large)
 
 
 def test_message_without_key_and_value_is_sent_as_well(settings: Settings, store: ObjectStore) -> None:

@@ -76,7 +76,9 @@ def test_requests_sent_with_confluent_kafka_are_stored_like_any_other(settings: 
         "attributes": '{"page": 2}',
         "deadline": "2030-01-01T00:00:00+00:00",
         "traceparent": "00-abc",
+        "key": b"pages",
         "value": value,
+        "headers": [{"name": "traceparent", "value": b"00-abc"}, {"name": "empty", "value": b""}],
     }
     assert json.loads(first["value"])["extra"] == 5, "unknown fields are kept"
     assert (second["uri"], second["modality"], second["label"]) == ("http://example.org/2", "auto", None)

@@ -174,3 +174,18 @@ def test_broker_that_is_down_is_named(settings: Settings, topic: str) -> None:
         down = settings.model_copy(update={"kafka_bootstrap_servers": address, "kafka_timeout_seconds": 0.3})
         with pytest.raises(BrokerUnavailable, match=f"no Kafka broker answered at {address} "):
             send_once(down, "dead.batch", topic, RECORDS)
+
+
+@pytest.mark.parametrize("api_key", [PRODUCE, TxnOffsetCommitRequest.API_KEY, EndTxnRequest.API_KEY])
+def test_broker_that_falls_silent_in_mid_transaction_ends_the_call_in_time(
+    settings: Settings, topic: str, api_key: int
+) -> None:
+    with Relay(settings.bootstrap_servers) as relay:
+        relay.hold(api_key)
+        with pytest.raises(BrokerUnavailable, match=relay.address):
+            send_once(_through(settings, relay), "dead.batch", topic, RECORDS, limit_seconds=1.0)
+        relay.release()
+
+    send_once(settings, "dead.batch", topic, RECORDS)
+
+    assert _visible(settings, topic) == EXPECTED

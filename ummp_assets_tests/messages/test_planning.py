@@ -1,6 +1,7 @@
 """A sensor's tick without Dagster: what it plans, what it costs, and what becomes of it when it is cut short."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -292,13 +293,30 @@ def test_store_that_cannot_be_written_fails_the_tick_and_the_next_plans_the_same
     assert _numbers(_tick(broken, settings)) == [1]
 
 
-def test_topic_that_went_back_stops_the_tick_with_what_to_do(
+def test_topic_that_went_back_is_reported_while_the_others_go_on(
     settings: Settings, store: ObjectStore, topic: str
 ) -> None:
     _send(settings, topic, 10)
     cursor = _tick(store, settings).cursor
     with make_admin(settings) as admin:
         admin.delete_topics([topic])
+    high = topic_names(settings).requests_high
+    _send(settings, high, 10)
 
-    with pytest.raises(OffsetsWentBack, match=f"{topic} ends before its last batch does.*UMMP_TOPIC_PREFIX"):
-        _tick(store, settings, cursor)
+    tick = _tick(store, settings, cursor)
+
+    [problem] = tick.problems
+    assert re.search(f"{topic} ends before its last batch does.*UMMP_TOPIC_PREFIX", problem)
+    assert [batch.topic for batch in tick.batches] == [high]
+
+
+def test_role_whose_only_topic_went_back_fails_the_tick(settings: Settings, store: ObjectStore) -> None:
+    ensure_topics(settings)
+    labels = topic_names(settings).labels
+    _send(settings, labels, 10)
+    cursor = plan_tick(store, settings, Role.LABELS, cursor=None, now=NOW, queued={}).cursor
+    with make_admin(settings) as admin:
+        admin.delete_topics([labels])
+
+    with pytest.raises(OffsetsWentBack, match="ends before its last batch does"):
+        plan_tick(store, settings, Role.LABELS, cursor=cursor, now=NOW, queued={})

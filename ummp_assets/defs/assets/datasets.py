@@ -12,14 +12,13 @@ from ummp_assets.defs.assets.topics import OWNERS
 from ummp_assets.defs.checks import ACCOUNTING, check_accounting
 from ummp_assets.defs.columns import column_schema
 from ummp_assets.defs.deployment import Deployment
+from ummp_assets.defs.finishing import bury, report_progress
 from ummp_assets.defs.partitions import BATCHES, DATASETS
 from ummp_assets.defs.reports import result, stopwatch
 from ummp_assets.defs.retries import BROKER_RETRIES, STORE_RETRIES, permanent_errors_fail_at_once
 from ummp_assets.messages import dead_letters as letters
-from ummp_assets.messages.progress import publish_progress
-from ummp_assets.messages.ranges import parse_key
 from ummp_assets.messages.topics import Role
-from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES
+from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES, require_accounted
 from ummp_assets.storage.stages import read_manifest
 
 __all__ = ["dataset_commits", "dead_letters", "training_datasets", "training_shards"]
@@ -78,9 +77,10 @@ def dataset_commits(context: dg.AssetExecutionContext, deployment: Deployment) -
     """
     store, settings = deployment.store, deployment.settings
     with permanent_errors_fail_at_once(), stopwatch() as watch:
+        require_accounted(store, context.partition_key)
         versions = commit_batch(store, deployment.index, settings, context.partition_key)
         announce(context, deployment, versions)
-        publish_progress(store, settings, parse_key(context.partition_key)[0], commit.STAGE)
+        report_progress(deployment, Role.REQUESTS, context.partition_key)
     manifest = read_manifest(store, commit.STAGE, context.partition_key)
     return result(store, manifest, watch, items=len(versions))
 
@@ -99,5 +99,6 @@ def dataset_commits(context: dg.AssetExecutionContext, deployment: Deployment) -
 def dead_letters(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
     """The original message of everything in the batch that could not be used, sent to the dead-letter topic once."""
     with permanent_errors_fail_at_once(), stopwatch() as watch:
-        manifest = letters.send_dead_letters(deployment.store, deployment.settings, context.partition_key, _REJECTING)
+        manifest = bury(deployment, context.partition_key, _REJECTING)
+        report_progress(deployment, Role.REQUESTS, context.partition_key)
     return result(deployment.store, manifest, watch, items=manifest.rows("samples"))

@@ -81,13 +81,26 @@ def _make_asset(stage: _Stage) -> dg.AssetsDefinition:
         with permanent_errors_fail_at_once(), stopwatch() as watch:
             manifest = stage.run(deployment, context.partition_key)
         extra = {
-            **(stage.report(deployment.store, manifest) if stage.report else {}),
+            **_preview(context, stage, deployment.store, manifest),
             "dagster/column_lineage": lineage,
         }
         items = manifest.rows("samples") + manifest.rejected
         return result(deployment.store, manifest, watch, items=items, extra=extra)
 
     return materialize
+
+
+def _preview(
+    context: dg.AssetExecutionContext, stage: _Stage, store: ObjectStore, manifest: Manifest
+) -> dict[str, Any]:
+    """Return the stage's pictures or tables; a failure to draw them is logged, since the batch is committed already."""
+    if stage.report is None:
+        return {}
+    try:
+        return stage.report(store, manifest)
+    except Exception:
+        context.log.warning("no preview of %s", stage.name, exc_info=True)
+        return {}
 
 
 def _stages(settings: Settings) -> list[_Stage]:

@@ -7,11 +7,10 @@ import dagster as dg
 from ummp_assets.defs.assets.topics import OWNERS, topic_keys
 from ummp_assets.defs.columns import column_schema
 from ummp_assets.defs.deployment import Deployment
+from ummp_assets.defs.finishing import bury, report_progress
 from ummp_assets.defs.partitions import BATCHES
 from ummp_assets.defs.reports import result, stopwatch
 from ummp_assets.defs.retries import BROKER_RETRIES, permanent_errors_fail_at_once
-from ummp_assets.messages.progress import publish_progress
-from ummp_assets.messages.ranges import parse_key
 from ummp_assets.messages.topics import Role
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
@@ -42,7 +41,8 @@ def make_training_logs_asset(settings: Settings) -> dg.AssetsDefinition:
         store = deployment.store
         with permanent_errors_fail_at_once(), stopwatch() as watch:
             manifest = log_stage.training_logs(store, deployment.settings, context.partition_key)
-            publish_progress(store, deployment.settings, parse_key(context.partition_key)[0], manifest.stage)
+            bury(deployment, context.partition_key, [manifest.stage])
+            report_progress(deployment, Role.TRAINING_LOGS, context.partition_key)
         extra = _summaries(store, manifest)
         return result(store, manifest, watch, items=int(manifest.numbers["messages"]), extra=extra)
 
@@ -67,7 +67,8 @@ def make_model_parameters_asset(settings: Settings) -> dg.AssetsDefinition:
         store = deployment.store
         with permanent_errors_fail_at_once(), stopwatch() as watch:
             manifest = parameters_stage.average_parameters(store, deployment.settings, context.partition_key)
-            publish_progress(store, deployment.settings, parse_key(context.partition_key)[0], manifest.stage)
+            bury(deployment, context.partition_key, [manifest.stage])
+            report_progress(deployment, Role.PARAMETERS, context.partition_key)
         return result(store, manifest, watch, items=int(manifest.numbers["messages"]))
 
     return model_parameters

@@ -13,11 +13,10 @@ from ummp_assets.defs.announcements import announce
 from ummp_assets.defs.assets.topics import OWNERS
 from ummp_assets.defs.columns import column_schema
 from ummp_assets.defs.deployment import Deployment
+from ummp_assets.defs.finishing import bury, report_progress
 from ummp_assets.defs.partitions import BATCHES
 from ummp_assets.defs.reports import result, stopwatch
 from ummp_assets.defs.retries import BROKER_RETRIES, permanent_errors_fail_at_once
-from ummp_assets.messages.progress import publish_progress
-from ummp_assets.messages.ranges import parse_key
 from ummp_assets.messages.topics import Role
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, read_table
@@ -44,7 +43,8 @@ def label_updates(context: dg.AssetExecutionContext, deployment: Deployment) -> 
     with permanent_errors_fail_at_once(), stopwatch() as watch:
         manifest = apply_labels(store, deployment.index, settings, context.partition_key)
         announce(context, deployment, _versions(store, manifest))
-        publish_progress(store, settings, parse_key(context.partition_key)[0], manifest.stage)
+        bury(deployment, context.partition_key, ["labels"])
+        report_progress(deployment, Role.LABELS, context.partition_key)
     return result(store, manifest, watch, items=int(manifest.numbers["labels"]))
 
 
@@ -65,7 +65,8 @@ def takedown_receipts(context: dg.AssetExecutionContext, deployment: Deployment)
         manifest = apply_takedowns(store, deployment.index, settings, context.partition_key)
         announce(context, deployment, _versions(store, manifest))
         publish_receipt(settings, store, context.partition_key)
-        publish_progress(store, settings, parse_key(context.partition_key)[0], manifest.stage)
+        bury(deployment, context.partition_key, ["takedowns"])
+        report_progress(deployment, Role.TAKEDOWNS, context.partition_key)
     return result(store, manifest, watch, items=int(manifest.numbers["takedowns"]))
 
 
