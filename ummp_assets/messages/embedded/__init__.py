@@ -24,7 +24,8 @@ From the outside in:
 
 Measured on two shared cores with 1 GB in the log, in batches of 900 kB: start 0.2 s, after SIGKILL too, and 0.3 s where
 the whole log had to be read; resident memory 38 MB after the start, 49 MB after reading everything, 64 MB at its peak.
-Of 100 SIGKILLs under load of idempotent and transactional producers none lost or doubled an acknowledged record.
+100 SIGKILLs under load of idempotent and transactional producers, with 161,277 acknowledged records and 66,774
+transactions, lost and doubled nothing.
 
 What differs from Apache Kafka 4.1:
 

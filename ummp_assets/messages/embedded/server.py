@@ -70,8 +70,8 @@ class Server:
                 if response is not None:
                     writer.write(response)
                     await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client went away, in the middle of a frame or not, or is told something by losing the connection
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the client went away, or is told something by losing the connection, or the broker stops
         except MalformedRequest as refusal:
             _LOGGER.warning("closed the connection from %s: %s", writer.get_extra_info("peername"), refusal)
         except Exception:
