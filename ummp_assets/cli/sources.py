@@ -104,8 +104,10 @@ def _request(row: Mapping[str | Any, Any]) -> dict[str, Any]:
         if isinstance(fields.get(name), str):
             fields[name] = parse_json_or_text(fields[name])
     others = {name: value for name, value in given.items() if name not in _FIELDS}
-    if others:
-        fields["attributes"] = {**others, **(fields.get("attributes") or {})}
+    given_attributes = fields.get("attributes") or {}
+    # What is no mapping is left as it is: the request is then refused with its place and the reason.
+    if others and isinstance(given_attributes, Mapping):
+        fields["attributes"] = {**others, **given_attributes}
     return fields
 
 

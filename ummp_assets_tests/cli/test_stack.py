@@ -12,13 +12,14 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
+from pydantic import SecretStr
 
 from ummp_assets.cli.stack.children import Child, Program, child_environment
 from ummp_assets.cli.stack.dagster_home import dagster_home, prepare_instance, write_dagster_files
 from ummp_assets.cli.stack.environment import settings_environment, without_settings
 from ummp_assets.cli.stack.home import StackState, claim_home, claim_port, read_state, running_state
 from ummp_assets.errors import StackFailed
-from ummp_assets.settings import FetchSettings, load_settings
+from ummp_assets.settings import FetchSettings, HostSettings, load_settings
 
 FORGETTING_PARENT = """
 import sys, time
@@ -119,12 +120,16 @@ def test_child_environment_lets_python_keep_its_bytecode() -> None:
 
 
 def test_settings_survive_the_way_through_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = load_settings(
-        home=tmp_path, topic_prefix="mine", kafka_client={"a": [1]}, fetch=FetchSettings(allowed_addresses=("::1/128",))
+    fetch = FetchSettings(
+        allowed_addresses=("::1/128",),
+        connections={"shop": SecretStr("postgresql://reader:word@db/shop")},
+        hosts={"example.org": HostSettings(headers={"Authorization": SecretStr("Bearer token")})},
     )
+    given = load_settings(home=tmp_path, topic_prefix="mine", kafka_client={"a": [1]}, fetch=fetch)
     for name, value in settings_environment(given).items():
         monkeypatch.setenv(name, value)
     assert load_settings() == given
+    assert load_settings().fetch.connections["shop"].get_secret_value() == "postgresql://reader:word@db/shop"
 
 
 def test_settings_of_the_environment_can_be_left_out() -> None:

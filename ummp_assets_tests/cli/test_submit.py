@@ -78,6 +78,17 @@ def test_submit_takes_other_columns_of_csv_as_attributes(
     assert "attributes" not in second
 
 
+def test_submit_refuses_attributes_that_are_no_mapping_beside_other_columns(
+    with_broker: Ummp, broker_settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "requests.csv"
+    file.write_text("uri,dataset,attributes,licence\nhttp://h/1,dogs,plain,CC0\nhttp://h/2,dogs,,CC0\n", "utf-8")
+    done = with_broker("submit", "-f", str(file))
+    assert done.code == 1
+    assert "attributes" in done.err
+    assert [request["uri"] for _, request in read_requests(broker_settings)] == ["http://h/2"]
+
+
 def test_submit_reads_parquet(with_broker: Ummp, broker_settings: Settings, tmp_path: Path) -> None:
     rows = {"uri": ["http://h/1", "http://h/2"], "sha256": ["a" * 64, None]}
     pq.write_table(pa.table(rows), tmp_path / "r.parquet")

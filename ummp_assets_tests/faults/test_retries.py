@@ -20,11 +20,13 @@ def _subclasses(kind: type[Exception]) -> list[type[Exception]]:
 
 @pytest.mark.parametrize("kind", _subclasses(Permanent))
 def test_every_permanent_error_fails_at_once_with_its_own_words(kind: type[Exception]) -> None:
+    named = [item for item in inspect.signature(kind).parameters.values() if item.kind is item.POSITIONAL_OR_KEYWORD]
+    error = kind(*["change the setting"] * max(1, len(named)))
     with pytest.raises(dg.Failure) as caught, permanent_errors_fail_at_once():
-        raise kind("change the setting")
+        raise error
 
     assert caught.value.allow_retries is False
-    assert caught.value.description == str(kind("change the setting"))
+    assert caught.value.description == str(error)
     assert caught.value.metadata["error"].value == kind.__name__
 
 

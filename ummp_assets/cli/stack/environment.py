@@ -1,7 +1,9 @@
 """Settings as environment variables, for the processes of a stack."""
 
 from collections.abc import Mapping
+from typing import Any
 
+from pydantic import SecretStr
 from pydantic_core import to_json
 
 from ummp_assets.settings import Settings
@@ -29,10 +31,21 @@ def settings_environment(settings: Settings) -> dict[str, str]:
     >>> settings_environment(Settings(topic_prefix="mine", intake=IntakeSettings(max_queued_batches=2)))["UMMP_INTAKE"]
     '{"max_queued_batches":2}'
     """
-    values = settings.model_dump(mode="json", exclude_unset=True)
+    values = _reveal(settings.model_dump(exclude_unset=True))
     values["home"] = str(settings.home_path)
     return {
         f"UMMP_{name.upper()}": value if isinstance(value, str) else to_json(value).decode()
         for name, value in values.items()
         if value is not None
     }
+
+
+def _reveal(value: Any) -> Any:
+    """Return a dumped value with its secrets: pydantic writes them as asterisks, which the children could not use."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Mapping):
+        return {name: _reveal(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_reveal(item) for item in value]
+    return value
