@@ -13,14 +13,16 @@ from ummp_assets.defs.assets.training import make_model_parameters_asset, make_t
 from ummp_assets.defs.assets.updates import label_updates, takedown_receipts
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.jobs import JOBS
+from ummp_assets.defs.schedules import make_schedules, upkeep_job
 from ummp_assets.defs.sensors import make_sensors
 from ummp_assets.settings import load_settings
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Assets, checks, jobs, sensors and the one resource; `ummp up` asks for running sensors."""
+    """Assets, checks, jobs, sensors, schedules and the one resource; `ummp up` asks for running sensors."""
     settings = load_settings()
+    running = os.environ.get("UMMP_SENSORS_RUNNING") == "1"
     return dg.Definitions(
         assets=[
             *topic_specs(settings),
@@ -36,8 +38,9 @@ def defs() -> dg.Definitions:
             make_training_logs_asset(settings),
             make_model_parameters_asset(settings),
         ],
-        jobs=list(JOBS.values()),
-        sensors=make_sensors(running=os.environ.get("UMMP_SENSORS_RUNNING") == "1"),
+        jobs=[*JOBS.values(), upkeep_job],
+        sensors=make_sensors(running=running),
+        schedules=make_schedules(running=running),
         resources={"deployment": Deployment()},
         # One process a run: six trivial assets take 0.6 s so, 11.7 s with a process each. Heavy steps use all cores.
         executor=dg.in_process_executor,

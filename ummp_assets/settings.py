@@ -361,6 +361,9 @@ class Settings(BaseSettings):
         4, description="Partitions of a topic that UMMP creates."
     )
     store: str | None = Field(None, description="Root of the store: a folder or an fsspec URL. Not set: <home>/store.")
+    store_fsync: bool = Field(
+        True, description="Whether a put into a local store survives a power cut, not only the end of its process."
+    )
     index: str | None = Field(None, description="SQLAlchemy URL of the index. Not set: SQLite at <home>/index.db.")
     intake: IntakeSettings = IntakeSettings()
     fetch: FetchSettings = FetchSettings()

@@ -12,7 +12,7 @@ from ummp_assets.storage.objects import ObjectStore, open_store
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load_settings(home=tmp_path / "home", kafka_timeout_seconds=5.0)
+    return load_settings(home=tmp_path / "home", kafka_timeout_seconds=5.0, store_fsync=False)
 
 
 @pytest.fixture

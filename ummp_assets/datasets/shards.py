@@ -38,7 +38,7 @@ def write_shards(store: ObjectStore, settings: Settings, batch: str) -> Manifest
     ManifestMissing
         A clean or feature stage has not committed the batch.
     AccountingMismatch
-        Clean rows and feature rows are not the same samples in the same order.
+        Features were computed from other clean rows, or the two are not the same samples in the same order.
     StoreUnavailable
         The store did not take the files.
     """
@@ -95,6 +95,11 @@ def _manifest(
 
 
 def _join(store: ObjectStore, clean: Manifest, features: Manifest, modality: Modality) -> Iterator[pa.RecordBatch]:
+    if features.inputs.get(clean.stage) != clean.sha256:
+        raise AccountingMismatch(
+            f"{features.stage} {features.batch} was computed from another run of {clean.stage}: materialize "
+            f"{features.stage} again"
+        )
     if clean.rows("samples") != features.rows("samples"):
         raise AccountingMismatch(
             f"{clean.stage} {clean.batch} has {clean.rows('samples')} rows, {features.stage} "

@@ -105,7 +105,7 @@ def open_store(settings: Settings) -> ObjectStore:
     if "://" not in url or url.startswith("file://"):
         from ummp_assets.storage.local_store import LocalStore
 
-        return LocalStore(Path(url.removeprefix("file://")).expanduser())
+        return LocalStore(Path(url.removeprefix("file://")).expanduser(), fsync=settings.store_fsync)
     from ummp_assets.storage.fsspec_store import FsspecStore
 
     return FsspecStore(url)

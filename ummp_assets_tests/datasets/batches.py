@@ -22,10 +22,11 @@ from ummp_assets.records import (
     image_schema,
 )
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import StageWriter
+from ummp_assets.storage.stages import StageWriter, read_manifest
 
 TOPIC = "ummp.requests.normal"
 SIDE = 8
+_UPSTREAM = {"text_features": "clean_text", "image_features": "clean_images", "audio_features": "clean_audio"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def _put(
     with StageWriter(store, stage, batch, {"samples": schema}) as writer:
         writer.write("samples", pa.RecordBatch.from_pylist(rows, schema=schema))
         writer.reject(rejections)
-        writer.commit(code_version="1", rules={"rule": "1"})
+        inputs = [read_manifest(store, _UPSTREAM[stage], batch)] if stage in _UPSTREAM else []
+        writer.commit(code_version="1", rules={"rule": "1"}, inputs=inputs)
 
 
 def _put_images(store: ObjectStore, batch: str, numbered: Sequence[tuple[str, Sample]], side: int) -> None:

@@ -14,16 +14,12 @@ from ummp_assets.settings import Settings
 from ummp_assets.storage.index import open_index
 from ummp_assets.storage.objects import open_store
 from ummp_assets_tests.datasets.batches import TOPIC, put_batch, texts
-from ummp_assets_tests.storage.s3_server import run_s3_server
+from ummp_assets_tests.storage.s3_server import s3_environment
 
 
 @pytest.fixture
 def s3_url() -> Iterator[str]:
-    with run_s3_server() as endpoint, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with s3_environment():
         fsspec.filesystem("s3").mkdir("ummp-commits")
         yield "s3://ummp-commits/store"
 

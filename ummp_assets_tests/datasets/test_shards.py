@@ -1,5 +1,7 @@
 """Clean rows and features become shards: joined, split by content, the same bytes each time."""
 
+import json
+
 import pytest
 
 from ummp_assets.datasets.shard_files import read_shard
@@ -54,6 +56,28 @@ def test_write_shards_refuses_features_of_other_samples(store: ObjectStore, sett
     put_batch(store, 2, texts("birds", 3), start=50)
     other = store.read("stages/text_features/ummp.requests.normal~00000002/manifest.json")
     store.write(f"stages/text_features/{batch}/manifest.json", other)
+    with pytest.raises(AccountingMismatch, match="another run of clean_text: materialize text_features again"):
+        write_shards(store, settings, batch)
+
+
+def test_write_shards_refuses_features_of_an_earlier_run_of_the_same_samples(
+    store: ObjectStore, settings: Settings
+) -> None:
+    batch = put_batch(store, 1, texts("birds", 3))
+    features = store.read(f"stages/text_features/{batch}/manifest.json")
+    put_batch(store, 1, texts("birds", 3, words=4))
+    store.write(f"stages/text_features/{batch}/manifest.json", features)
+    with pytest.raises(AccountingMismatch, match="another run of clean_text"):
+        write_shards(store, settings, batch)
+
+
+def test_write_shards_refuses_features_in_another_order(store: ObjectStore, settings: Settings) -> None:
+    batch = put_batch(store, 1, texts("birds", 3))
+    path = f"stages/text_features/{batch}/manifest.json"
+    right = json.loads(store.read(path))
+    put_batch(store, 2, texts("birds", 3), start=50)
+    other = json.loads(store.read("stages/text_features/ummp.requests.normal~00000002/manifest.json"))
+    store.write(path, json.dumps({**other, "inputs": right["inputs"]}).encode())
     with pytest.raises(AccountingMismatch, match="different samples"):
         write_shards(store, settings, batch)
 

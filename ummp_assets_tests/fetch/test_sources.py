@@ -19,7 +19,7 @@ from ummp_assets.fetch.api import resolve_pointer
 from ummp_assets_tests.fetch.batches import request_row
 from ummp_assets_tests.fetch.conftest import Fetch
 from ummp_assets_tests.fetch.servers import Received, answer, serving
-from ummp_assets_tests.storage.s3_server import run_s3_server
+from ummp_assets_tests.storage.s3_server import s3_environment
 
 TEXT = b"The quick brown fox jumps over the lazy dog."
 
@@ -88,20 +88,14 @@ def test_file_without_permission_is_denied(fetch: Fetch, tmp_path: Path) -> None
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    with run_s3_server() as endpoint:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+def bucket() -> Iterator[str]:
+    with s3_environment():
         files = fsspec.filesystem("s3")
         files.mkdir("corpus")
         files.pipe_file("corpus/allowed/a.txt", TEXT)
         files.pipe_file("corpus/allowed/large.txt", b"0123456789" * 50_000)
         files.pipe_file("corpus/private/b.txt", TEXT)
         yield "corpus"
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 def test_objects_of_s3_below_a_root_are_read(bucket: str, fetch: Fetch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from ummp_assets.storage.fsspec_store import FsspecStore
 from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets_tests.storage.s3_server import run_s3_server
+from ummp_assets_tests.storage.s3_server import s3_environment
 
 SHARED = ["local", "local with fsync", "s3"]
 """Stores that several processes can use; fsspec's memory:// lives in one."""
@@ -20,11 +20,7 @@ SHARED = ["local", "local with fsync", "s3"]
 
 @pytest.fixture(scope="session")
 def s3_bucket() -> Iterator[str]:
-    with run_s3_server() as endpoint, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with s3_environment():
         fsspec.filesystem("s3").mkdir("ummp-tests")
         yield "ummp-tests"
 

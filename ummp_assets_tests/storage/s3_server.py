@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["TERSE_BUCKET", "run_s3_server"]
+import fsspec
+import pytest
+
+__all__ = ["TERSE_BUCKET", "run_s3_server", "s3_environment"]
 
 TERSE_BUCKET = "ummp-terse"
 
@@ -28,6 +31,24 @@ def run_s3_server() -> Iterator[str]:
             yield endpoint
         finally:
             process.kill()
+
+
+@contextmanager
+def s3_environment() -> Iterator[None]:
+    """Run a server that the environment names.
+
+    s3fs keeps a file system for each set of arguments, and the environment is none of them: one that was made for
+    another server is forgotten on both ends.
+    """
+    files = fsspec.get_filesystem_class("s3")
+    with run_s3_server() as endpoint, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        files.clear_instance_cache()
+        yield
+    files.clear_instance_cache()
 
 
 def _serve() -> None:

@@ -1,0 +1,58 @@
+"""The nightly upkeep: what it deletes, what it leaves, and what it reports."""
+
+import os
+import time
+from pathlib import Path
+
+import dagster as dg
+
+from ummp_assets.definitions import defs
+from ummp_assets.defs.deployment import Deployment
+from ummp_assets.defs.schedules import make_schedules, upkeep_job
+from ummp_assets.settings import Settings
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets_tests.datasets.batches import put_batch, texts
+
+_TWO_DAYS_SECONDS = 2 * 86_400
+
+
+def _run(settings: Settings) -> dg.ExecuteInProcessResult:
+    overrides = {"home": str(settings.home_path), "store_fsync": False}
+    return upkeep_job.execute_in_process(
+        resources={"deployment": Deployment(overrides=overrides)}, raise_on_error=False
+    )
+
+
+def test_upkeep_deletes_old_files_that_no_manifest_names(store: ObjectStore, settings: Settings) -> None:
+    batch = put_batch(store, 1, texts("birds", 3))
+    old, young = (f"stages/clean_text/{batch}/samples-9999-{name}.parquet" for name in ("old", "young"))
+    for path in (old, young):
+        store.write(path, b"left by a killed attempt")
+    past = time.time() - _TWO_DAYS_SECONDS
+    os.utime(store.uri(old), (past, past))
+
+    assert _run(settings).success
+
+    assert (store.exists(old), store.exists(young)) == (False, True)
+
+
+def test_upkeep_fails_and_names_a_damaged_file(store: ObjectStore, settings: Settings) -> None:
+    batch = put_batch(store, 1, texts("birds", 3))
+    [file] = Path(store.uri(f"stages/clean_text/{batch}")).glob("*.parquet")
+    file.write_bytes(b"PAR1")
+
+    result = _run(settings)
+
+    assert not result.success
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    assert file.name in str(failure.step_failure_data.user_failure_data)
+
+
+def test_schedule_runs_the_job_every_night_and_only_when_asked_for() -> None:
+    [off], [on] = make_schedules(running=False), make_schedules(running=True)
+    assert (off.default_status, on.default_status) == (
+        dg.DefaultScheduleStatus.STOPPED,
+        dg.DefaultScheduleStatus.RUNNING,
+    )
+    assert (on.cron_schedule, on.execution_timezone, on.job_name) == ("0 3 * * *", "UTC", "upkeep_job")
+    assert [schedule.name for schedule in defs().schedules or []] == ["nightly_upkeep"]
