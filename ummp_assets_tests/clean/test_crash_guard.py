@@ -93,7 +93,7 @@ def test_the_retry_of_a_killed_process_rejects_only_the_sample_that_kills(tmp_pa
 def test_a_decoder_that_hangs_is_killed_and_its_sample_rejected(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.write(MARKER, b"")
-    with crash_guard(store, STAGE, BATCH, partial(decode, tmp_path), timeout_seconds=2.0) as clean:
+    with crash_guard(store, STAGE, BATCH, partial(decode, tmp_path), timeout_seconds=6.0) as clean:
         cleaned = clean(chunk_of(b"a", b"hang"))
     assert offsets(cleaned) == ["0"]
     assert [rejection.reason for rejection in cleaned.rejections] == [Reason.DECODER_CRASHED]

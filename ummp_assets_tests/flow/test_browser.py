@@ -19,9 +19,6 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.wait import WebDriverWait
 
-# One demo for all of them: in one of the parallel workers.
-pytestmark = pytest.mark.xdist_group("browser")
-
 _BATCH = "ummp.requests.normal~00000001"
 _DEMO_SECONDS = 120.0
 _PAGE_SECONDS = 45.0

@@ -1,6 +1,6 @@
 """SIGKILL at random instants under load: nothing acknowledged is lost, nothing is doubled, offsets have no gaps.
 
-Ten kills by default; `UMMP_TEST_KILLS=100` runs the campaign in full, in about three minutes.
+Six kills by default; `UMMP_TEST_KILLS=100` runs the campaign in full, in about three minutes.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-_KILLS = int(os.environ.get("UMMP_TEST_KILLS", "10"))
+_KILLS = int(os.environ.get("UMMP_TEST_KILLS", "6"))
 _PARTITIONS = 2
 _RECORDS_IN_TRANSACTION = 5
 _PATIENCE_SECONDS = 5
