@@ -2,7 +2,6 @@
 
 import io
 import multiprocessing
-import resource
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -48,11 +47,17 @@ def longest_recordings() -> list[bytes]:
     return files
 
 
+def peak_resident_bytes() -> int:
+    """Return the most memory that this program held. `ru_maxrss` would begin with what its parent held at the fork."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1_024
+
+
 def run_images(folder: Path, answer: Connection) -> None:
     settings = load_settings(home=folder)
     store, index = open_store(settings), open_index(settings)
     rows = clean_images(store, index, settings, BATCH).numbers["samples_in"]
-    answer.send((rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024))
+    answer.send((rows, peak_resident_bytes()))
 
 
 def run_audio(folder: Path, answer: Connection) -> None:
@@ -60,7 +65,7 @@ def run_audio(folder: Path, answer: Connection) -> None:
     store, index = open_store(settings), open_index(settings)
     clean_audio(store, index, settings, BATCH)
     rows = audio_features(store, settings, BATCH).rows("samples")
-    answer.send((rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024))
+    answer.send((rows, peak_resident_bytes()))
 
 
 def peak_of(
