@@ -6,6 +6,8 @@ manifests and topics do not: it can be rebuilt from them. All writes are idempot
 nothing.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
@@ -25,6 +27,7 @@ _T = TypeVar("_T")
 
 # SQLite allows 32,766 variables in a statement; the widest row here has 7.
 _ROWS_PER_STATEMENT = 2_000
+_WAL_SECONDS = 30.0
 
 # Any number that no other user of the same database locks.
 _TABLES_LOCK = 0x756D6D70
@@ -247,7 +250,7 @@ def _make_engine(url: sa.URL) -> sa.Engine:
     def configure(connection: Any, _record: Any) -> None:
         # Transactions are begun below, as writers: a reader that turns writer in the middle can't wait for the lock.
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
+        _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
 
     @sa.event.listens_for(engine, "begin")
@@ -256,3 +259,17 @@ def _make_engine(url: sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Switch a new database to write-ahead logging. SQLite's own time-out does not hold for this statement."""
+    deadline = time.monotonic() + _WAL_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
