@@ -4,46 +4,33 @@
 """
 
 import logging
-from importlib import import_module
 from typing import Any
 
 import click
 
+from ummp_assets.cli.lazy_group import LazyCommand, LazyGroup
 from ummp_assets.errors import InvalidInput, InvalidSettings, UmmpError
 
 __all__ = ["main"]
 
 _FAILED, _WRONG_USE = 1, 2
 
-# Name -> module, attribute and the line that `ummp --help` shows.
 _COMMANDS = {
-    "up": ("up", "up_command", "Run everything on this machine: broker, web UI, sensors."),
-    "demo": ("demo.command", "demo_command", "Run the whole way on real sample content and show what came out."),
-    "submit": ("submit", "submit_command", "Request URIs: arguments, a file or stdin."),
-    "status": ("status", "status_command", "Show lag, batches, outcomes and failures."),
-    "datasets": ("datasets", "datasets_group", "List, show and verify datasets."),
-    "doctor": ("doctor", "doctor_command", "Check every setting and connection and say what to do."),
-    "broker": ("broker", "broker_command", "Run the embedded Kafka-compatible broker alone."),
+    "up": LazyCommand("up", "up_command", "Run everything on this machine: broker, web UI, sensors."),
+    "demo": LazyCommand(
+        "demo.command", "demo_command", "Run the whole way on real sample content and show what came out."
+    ),
+    "submit": LazyCommand("submit", "submit_command", "Request URIs: arguments, a file or stdin."),
+    "status": LazyCommand("status", "status_command", "Show lag, batches, outcomes and failures."),
+    "datasets": LazyCommand(
+        "datasets.group", "datasets_group", "List, compare, export, rebuild and look after datasets."
+    ),
+    "doctor": LazyCommand("doctor", "doctor_command", "Check every setting and connection and say what to do."),
+    "broker": LazyCommand("broker", "broker_command", "Run the embedded Kafka-compatible broker alone."),
 }
 
 
-class _LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
-
-    def list_commands(self, _ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module, attribute, _ = _COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(f"ummp_assets.cli.{module}"), attribute)
-        return command
-
-    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, _, summary) in _COMMANDS.items()])
-
+class _Main(LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours becomes a message and an exit code instead of a traceback."""
         try:
@@ -53,7 +40,11 @@ class _LazyGroup(click.Group):
             ctx.exit(_WRONG_USE if isinstance(error, InvalidInput | InvalidSettings) else _FAILED)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Main,
+    lazy_commands=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="ummp-assets", prog_name="ummp")
 def main() -> None:
     """UMMP: messages in, versioned training datasets out.

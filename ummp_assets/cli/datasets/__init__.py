@@ -1,0 +1,1 @@
+"""`ummp datasets`: one file per command."""

@@ -1,0 +1,23 @@
+"""`ummp datasets`: the group of its commands."""
+
+import click
+
+from ummp_assets.cli.lazy_group import LazyCommand, LazyGroup
+
+__all__ = ["datasets_group"]
+
+_COMMANDS = {
+    "list": LazyCommand("datasets.show", "list_command", "List all datasets with their newest version."),
+    "show": LazyCommand("datasets.show", "show_command", "Show one version and how to load it."),
+    "verify": LazyCommand("datasets.verify", "verify_command", "Compare every shard of a version with the manifest."),
+}
+
+
+@click.group("datasets", cls=LazyGroup, lazy_commands=_COMMANDS, invoke_without_command=True)
+@click.pass_context
+def datasets_group(context: click.Context) -> None:
+    """List, compare, export, rebuild and look after datasets. Without a command: list."""
+    if context.invoked_subcommand is None:
+        from ummp_assets.cli.datasets.show import list_command
+
+        context.invoke(list_command)
