@@ -4,14 +4,28 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["has_look", "perceptual_hash"]
+__all__ = ["grey_thumbnail", "has_look", "perceptual_hash"]
+
+Pixels = npt.NDArray[np.uint8]
 
 _GREY_SIDE = 32
 _COEFFICIENTS = 8
 _MIN_CONTRAST = 4.0
 
 
-def perceptual_hash(pixels: npt.NDArray[np.uint8]) -> int:
+def grey_thumbnail(pixels: Pixels) -> Pixels:
+    """Return the 32 x 32 grey image that the functions below look at.
+
+    Parameters
+    ----------
+    pixels:
+        RGB. [shape=(height, width, 3)]
+    """
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, (_GREY_SIDE, _GREY_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def perceptual_hash(thumbnail: Pixels) -> int:
     """Return the hash of an image by the signs of its lowest frequencies.
 
     Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", section 3.2.1: the 8 x 8 lowest
@@ -21,27 +35,29 @@ def perceptual_hash(pixels: npt.NDArray[np.uint8]) -> int:
 
     Parameters
     ----------
-    pixels:
-        RGB. [shape=(height, width, 3)]
+    thumbnail:
+        From `grey_thumbnail`. [shape=(32, 32)]
 
     Returns
     -------
     An unsigned 64-bit integer, the lowest frequency in the highest bit.
     """
-    lowest = cv2.dct(_small_grey(pixels).astype(np.float32))[1 : _COEFFICIENTS + 1, 1 : _COEFFICIENTS + 1]
-    bits = np.packbits(lowest > np.median(lowest))
+    lowest = cv2.dct(thumbnail.astype(np.float32))[1 : _COEFFICIENTS + 1, 1 : _COEFFICIENTS + 1]
+    # NumPy's own median takes 16 of the 25 microseconds that remain.
+    middle = np.sort(lowest, axis=None)[lowest.size // 2 - 1 : lowest.size // 2 + 1]
+    bits = np.packbits(lowest > middle.mean())
     return int.from_bytes(bits.tobytes(), "big")
 
 
-def has_look(pixels: npt.NDArray[np.uint8]) -> bool:
+def has_look(thumbnail: Pixels) -> bool:
     """Return whether an image has enough contrast for its hash to mean something.
 
     The signs of a blank page's frequencies are those of its noise: two scans of one would seem unrelated, and two flat
     colours alike. The 32 x 32 grey image must have a standard deviation of 4 of 255.
+
+    Parameters
+    ----------
+    thumbnail:
+        From `grey_thumbnail`. [shape=(32, 32)]
     """
-    return float(cv2.meanStdDev(_small_grey(pixels))[1][0, 0]) >= _MIN_CONTRAST
-
-
-def _small_grey(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    return np.asarray(cv2.resize(grey, (_GREY_SIDE, _GREY_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+    return float(cv2.meanStdDev(thumbnail)[1][0, 0]) >= _MIN_CONTRAST

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ummp_assets.clean.cores import available_cores, one_opencv_thread
-from ummp_assets.clean.image_hash import perceptual_hash
+from ummp_assets.clean.image_hash import grey_thumbnail, perceptual_hash
 from ummp_assets.clean.runner import map_in_order
 from ummp_assets.features.image_normalise import normalise
 from ummp_assets.records import IMAGE_FEATURE_SCHEMA
@@ -77,7 +77,7 @@ def _describe(schema: pa.Schema, rows: pa.RecordBatch) -> pa.RecordBatch:
     for number, image in enumerate(images):
         means, deviations = cv2.meanStdDev(image)
         mean[number], std[number] = means[:, 0] / 255, deviations[:, 0] / 255
-        hashes[number] = perceptual_hash(image)
+        hashes[number] = perceptual_hash(grey_thumbnail(image))
     columns = [
         rows.column("sample_id"),
         rows.column("dataset"),

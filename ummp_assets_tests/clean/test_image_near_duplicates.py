@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
 from ummp_assets.clean.image_geometry import fit_square
-from ummp_assets.clean.image_hash import has_look, perceptual_hash
+from ummp_assets.clean.image_hash import grey_thumbnail, has_look, perceptual_hash
 from ummp_assets.clean.image_stage import clean_images
 from ummp_assets.settings import CleanSettings, ImageSettings, Settings
 from ummp_assets.storage.index import Index
@@ -42,7 +42,7 @@ def jpeg(picture: Image.Image, quality: int = 85) -> bytes:
 
 
 def hash_of(picture: Image.Image) -> int:
-    return perceptual_hash(fit_square(np.asarray(picture), 256, "crop", 0))
+    return perceptual_hash(grey_thumbnail(fit_square(np.asarray(picture), 256, "crop", 0)))
 
 
 def outcomes_of(store: ObjectStore, manifest: Manifest) -> list[tuple[str, str, float, str]]:
@@ -74,9 +74,9 @@ def test_different_pictures_differ_in_many_bits() -> None:
 
 def test_flat_pictures_have_no_look() -> None:
     noise = np.random.default_rng(1).integers(126, 130, (256, 256, 3), dtype=np.uint8)
-    assert not has_look(np.full((256, 256, 3), 200, np.uint8))
-    assert not has_look(noise)
-    assert has_look(fit_square(np.asarray(opened("coffee.png")), 256, "crop", 0))
+    assert not has_look(grey_thumbnail(np.full((256, 256, 3), 200, np.uint8)))
+    assert not has_look(grey_thumbnail(noise))
+    assert has_look(grey_thumbnail(fit_square(np.asarray(opened("coffee.png")), 256, "crop", 0)))
 
 
 def test_the_first_of_a_look_stays_over_all_batches(store: ObjectStore, index: Index, settings: Settings) -> None:
