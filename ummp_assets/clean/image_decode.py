@@ -120,7 +120,7 @@ def check_image_limits(header: ImageHeader, data: bytes, settings: ImageSettings
 
 
 def _decode(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:
-    if header.format is ImageFormat.JPEG and header.picture.mode in ("RGB", "L"):
+    if header.picture is None or (header.format is ImageFormat.JPEG and header.picture.mode in ("RGB", "L")):
         return _decode_jpeg(header, data, settings)
     if header.format is ImageFormat.WEBP:
         # Pillow's reader of animations holds the canvas three times.
@@ -141,8 +141,9 @@ def _decode_jpeg(header: ImageHeader, data: bytes, settings: ImageSettings) -> P
 
 
 def _decode_by_opencv(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:
-    # Pillow's own copy of the pixels is not needed any more.
-    header.picture.close()
+    if header.picture is not None:
+        # Pillow's own copy of the pixels is not needed any more.
+        header.picture.close()
     samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None:
         return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} data cannot be decoded")

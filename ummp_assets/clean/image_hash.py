@@ -43,9 +43,10 @@ def perceptual_hash(thumbnail: Pixels) -> int:
     An unsigned 64-bit integer, the lowest frequency in the highest bit.
     """
     lowest = cv2.dct(thumbnail.astype(np.float32))[1 : _COEFFICIENTS + 1, 1 : _COEFFICIENTS + 1]
-    # NumPy's own median takes 16 of the 25 microseconds that remain.
-    middle = np.sort(lowest, axis=None)[lowest.size // 2 - 1 : lowest.size // 2 + 1]
-    bits = np.packbits(lowest > middle.mean())
+    # NumPy's own median takes 16 microseconds more.
+    ascending = np.sort(lowest, axis=None)
+    median = (ascending[lowest.size // 2 - 1] + ascending[lowest.size // 2]) / np.float32(2)
+    bits = np.packbits(lowest > median)
     return int.from_bytes(bits.tobytes(), "big")
 
 

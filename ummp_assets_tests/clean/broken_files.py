@@ -160,7 +160,17 @@ def _bombs() -> Iterator[BrokenFile]:
         "gif of 4 gigapixels", _patched(whole_images()["gif"], 6, struct.pack("<HH", 65_535, 65_535)), too_many
     )
     webp = b"RIFF\x1e\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x00\x00\x00\x00" + b"\xfe\x3f\x00" * 2
-    yield BrokenFile("webp of 268 megapixels", webp, frozenset({Reason.TOO_MANY_PIXELS, Reason.CORRUPT_IMAGE}))
+    yield BrokenFile("webp of 268 megapixels", webp, too_many)
+    gif = whole_images()["gif"]
+    # A frame may be larger than the screen that the header names; readers then enlarge the screen.
+    wide = _patched(gif, gif.index(b"\x2c\0\0\0\0") + 5, struct.pack("<HH", 65_535, 65_535))
+    yield BrokenFile("gif with a frame of 4 gigapixels", wide, too_many)
+    lossless = b"RIFF\x12\x00\x00\x00WEBPVP8L\x06\x00\x00\x00\x2f\xff\xff\xff\x0f\x00"
+    yield BrokenFile("lossless webp of 268 megapixels", lossless, too_many)
+    for compression in ("group4", "tiff_adobe_deflate"):
+        file = io.BytesIO()
+        Image.new("1", (10_000, 10_000)).save(file, "TIFF", compression=compression)
+        yield BrokenFile(f"flat {compression} tiff of 100 megapixels", file.getvalue(), too_many)
     bmp = _patched(whole_images()["bmp"], 18, struct.pack("<ii", 60_000, 60_000))
     yield BrokenFile("bmp of 3.6 gigapixels", bmp, too_many)
     yield BrokenFile("tiff of 10 gigapixels", _tiff({256: 100_000, 257: 100_000}), too_many)
@@ -202,7 +212,13 @@ def _odd_sounds() -> Iterator[BrokenFile]:
         poisoned[8_000] = value
         yield BrokenFile(f"wav with a {name} sample", _wav(poisoned), corrupt)
     yield BrokenFile("wav of NaN only", _wav(np.full(16_000, np.nan, np.float32)), corrupt)
-    yield BrokenFile("wav of one sample", _wav(tone[:1]), short)
+    channels = np.stack([tone] * 8, axis=1)
+    channels[8_000, 7] = np.nan
+    yield BrokenFile("wav of eight channels, one of them with a NaN", _wav(channels), corrupt)
+    for audio_format in ("WAV", "FLAC", "AIFF", "OGG"):
+        yield BrokenFile(f"{audio_format} of one sample", _written(tone[:1], audio_format), short)
+        eight = _written(np.stack([tone] * 8, axis=1), audio_format)
+        yield BrokenFile(f"{audio_format} of eight channels, cut in half", eight[: len(eight) // 2], corrupt)
     yield BrokenFile("wav of no sample", _wav(tone[:0]), short)
     yield BrokenFile("wav of silence", _wav(np.zeros(16_000, np.float32)), frozenset({Reason.AUDIO_TOO_QUIET}))
     whole = whole_sounds()["wav"]
@@ -248,8 +264,12 @@ def _tiff(changes: dict[int, int]) -> bytes:
 
 
 def _wav(samples: npt.NDArray[np.floating[Any]]) -> bytes:
+    return _written(samples, "WAV", "FLOAT")
+
+
+def _written(samples: npt.NDArray[np.floating[Any]], audio_format: str, subtype: str | None = None) -> bytes:
     file = io.BytesIO()
-    soundfile.write(file, samples, 16_000, format="WAV", subtype="FLOAT")
+    soundfile.write(file, samples, 16_000, format=audio_format, subtype=subtype)
     return file.getvalue()
 
 

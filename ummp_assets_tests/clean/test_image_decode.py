@@ -240,6 +240,16 @@ def test_a_profile_of_another_colour_space_is_ignored() -> None:
     assert (decoded(encoded(grey, "PNG", icc_profile=swapped_profile())) == 77).all()
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_is_the_same_with_and_without_metadata(mode: str) -> None:
+    # The one's header is read by libjpeg-turbo, the other's by Pillow.
+    picture = Image.open(io.BytesIO(photograph("coffee.png"))).convert(mode)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain, described = encoded(picture, "JPEG"), encoded(picture, "JPEG", icc_profile=srgb, exif=Image.Exif())
+    assert len(described) > len(plain)
+    np.testing.assert_array_equal(decoded(plain), decoded(described))
+
+
 @pytest.mark.parametrize("image_format", ["GIF", "WEBP", "TIFF", "PNG"])
 def test_the_first_frame_stands_for_an_animation(image_format: str) -> None:
     options = {"lossless": True} if image_format == "WEBP" else {}

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from ummp_assets.clean.image_stage import RULES, clean_images
+from ummp_assets.clean.image_stage import RULES, STAGE, clean_images
 from ummp_assets.records import Modality, image_schema
 from ummp_assets.settings import CleanSettings, ImageSettings, Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import Manifest, read_table
+from ummp_assets.storage.stages import Manifest, read_table, stage_path
 from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
 from ummp_assets_tests.clean.samples import photograph
 
@@ -85,6 +85,36 @@ def test_a_repeated_batch_gives_the_same_manifest(store: ObjectStore, index: Ind
     first = clean_images(store, index, settings, BATCH)
     assert first.numbers["samples_out"] == 4
     assert clean_images(store, index, settings, BATCH).to_json() == first.to_json()
+
+
+def test_duplicates_of_other_chunks_are_left_out_in_place(store: ObjectStore, index: Index, settings: Settings) -> None:
+    # Nine rows of 12 MB each: three chunks, which the index is asked about at once.
+    rules = ImageSettings(side_pixels=2_048, min_side_pixels=1, max_aspect_ratio=300, near_duplicate_bits=None)
+    large = settings.model_copy(update={"clean": CleanSettings(image=rules)})
+    greys = [10, 20, 10, 30, 20, 40, 50, 50, 60]
+    put_downloads(
+        store,
+        [image_row(number, encoded(np.full((2, 3, 3), grey, np.uint8), "PNG")) for number, grey in enumerate(greys)],
+    )
+    manifest = clean_images(store, index, large, BATCH)
+    clean = rows_of(store, manifest, "samples")
+    assert [sample.split("~")[2] for sample in clean["sample_id"].to_pylist()] == ["0", "1", "3", "5", "6", "8"]
+    pixels = clean["image"].chunk(0).to_numpy_ndarray()
+    assert [image.min() for image in pixels] == [image.max() for image in pixels] == [10, 20, 30, 40, 50, 60]
+    outcomes = rows_of(store, manifest, "outcomes").to_pylist()
+    assert [(row["sample_id"][-1], row["twin"][-1]) for row in outcomes] == [("2", "0"), ("4", "1"), ("7", "6")]
+
+
+def test_a_batch_whose_process_died_is_cleaned_in_child_processes(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    contents = [photograph("rocket.jpg"), b"no image at all", photograph("coffee.png")]
+    put_downloads(store, [image_row(number, content) for number, content in enumerate(contents)])
+    store.write(stage_path(STAGE, BATCH, "unfinished"), b"")
+    isolated = clean_images(store, index, settings, BATCH)
+    assert not store.exists(stage_path(STAGE, BATCH, "unfinished"))
+    assert (isolated.rows("samples"), isolated.rejected) == (2, 1)
+    assert clean_images(store, index, settings, BATCH).to_json() == isolated.to_json()
 
 
 def test_large_files_are_filtered_before_they_are_read(store: ObjectStore, index: Index, settings: Settings) -> None:
