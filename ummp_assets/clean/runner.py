@@ -2,8 +2,8 @@
 
 Memory is bounded by the chunk: rows are gathered until they hold `max_chunk_bytes` of raw bytes, and at most a few
 chunks are under way. Chunks may be cleaned in parallel; duplicates are dropped and rows written in reading order, so
-that the output never depends on timing. The index is asked about several chunks at once: it takes 5 ms to answer,
-whether for 40 images or for 200.
+that the output never depends on timing. The index is asked about several chunks at once: most of what an
+answer costs is the same for 40 images as for 200.
 """
 
 from collections import Counter, deque
