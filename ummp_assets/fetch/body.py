@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,17 +21,37 @@ class BodyTooLarge(Exception):
     """More bytes came than the cap allows."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Body:
-    """A whole object: its `content`, or the scratch `file` that holds it, or the path of the store's `blob` where it
-    stands since an earlier fetch."""
+    """A whole object: the `pieces` of its content in memory, or the scratch `file` that holds it, or the path of the
+    store's `blob` where it stands since an earlier fetch.
 
-    sha256: str
+    Joining and hashing the pieces of a small object is left to whoever asks first. For most that is the thread that
+    writes the rows, not the one that looks after the transfers and could take a third fewer of them meanwhile.
+    """
+
+    digest: str | None
     byte_count: int
-    content: bytes | None
+    pieces: Sequence[bytes] | None
     file: Path | None = None
     blob: str | None = None
     open_blob: Callable[[], BinaryIO] | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Hex sha256 of the bytes."""
+        if self.digest is None:
+            self.digest = hashlib.sha256(self.content or b"").hexdigest()
+        return self.digest
+
+    @property
+    def content(self) -> bytes | None:
+        """The bytes of an object in memory, None for another one."""
+        if self.pieces is None:
+            return None
+        if len(self.pieces) != 1:
+            self.pieces = (b"".join(self.pieces),)
+        return self.pieces[0]
 
     def open(self) -> BinaryIO:
         """Return a seekable reader of the whole object."""
@@ -43,30 +63,33 @@ class Body:
 
     def head(self, byte_count: int) -> bytes:
         """Return the first bytes."""
-        if self.content is not None:
-            return self.content[:byte_count]
+        if self.pieces and len(self.pieces[0]) >= byte_count:
+            return self.pieces[0][:byte_count]
+        if self.pieces is not None:
+            return (self.content or b"")[:byte_count]
         with self.open() as file:
             return file.read(byte_count)
 
     def read(self) -> bytes:
         """Return all bytes; meant for objects that are known to be small."""
-        if self.content is not None:
-            return self.content
+        content = self.content
+        if content is not None:
+            return content
         with self.open() as file:
             return file.read()
 
     @property
     def held_bytes(self) -> int:
         """Memory that the object takes."""
-        return len(self.content) if self.content is not None else 0
+        return self.byte_count if self.pieces is not None else 0
 
     def spill(self, scratch: Path) -> "Body":
         """Return the same object with its bytes in a scratch file instead of memory; raises `OSError`."""
-        if self.content is None:
+        if self.pieces is None:
             return self
         descriptor, name = tempfile.mkstemp(dir=scratch)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(self.content)
+            file.writelines(self.pieces)
         return Body(self.sha256, self.byte_count, None, Path(name))
 
     def discard(self) -> None:
@@ -88,42 +111,36 @@ class BodyWriter:
         Above this size `write` raises `BodyTooLarge`.
     """
 
-    __slots__ = ("_chunks", "_file", "_hash", "_inline_bytes", "_max_bytes", "_path", "_scratch", "byte_count")
+    __slots__ = ("_file", "_hash", "_max_bytes", "_max_held_bytes", "_path", "_pieces", "_scratch", "byte_count")
 
     def __init__(self, scratch: Path, inline_bytes: int, max_bytes: int) -> None:
-        self._scratch, self._inline_bytes, self._max_bytes = scratch, inline_bytes, max_bytes
-        self._chunks: list[bytes] = []
+        self._scratch, self._max_bytes = scratch, max_bytes
+        self._max_held_bytes = min(inline_bytes, max_bytes)
+        self._pieces: list[bytes] = []
         self._file: BinaryIO | None = None
-        self._hash = hashlib.sha256()
         self.byte_count = 0
 
     def write(self, data: bytes) -> None:
         """Append bytes; raises `BodyTooLarge`, and `OSError` when the scratch folder cannot take them."""
         self.byte_count += len(data)
+        if self._file is None and self.byte_count <= self._max_held_bytes:
+            self._pieces.append(data)
+            return
         if self.byte_count > self._max_bytes:
             raise BodyTooLarge
-        self._hash.update(data)
-        if self._file is not None:
-            self._file.write(data)
-            return
-        self._chunks.append(data)
-        if self.byte_count > self._inline_bytes:
-            self._spill()
+        self._put(self._file or self._spill(), data)
 
     def finish(self) -> Body:
         """Return the whole object; the writer must not be used afterwards."""
-        digest = self._hash.hexdigest()
         if self._file is None:
-            content = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-            return Body(digest, self.byte_count, content)
+            return Body(None, self.byte_count, self._pieces)
         self._file.close()
-        return Body(digest, self.byte_count, None, self._path)
+        return Body(self._hash.hexdigest(), self.byte_count, None, self._path)
 
     def reset(self) -> None:
         """Forget everything: the object starts again."""
         self.discard()
-        self._chunks = []
-        self._hash = hashlib.sha256()
+        self._pieces = []
         self.byte_count = 0
 
     def discard(self) -> None:
@@ -135,9 +152,15 @@ class BodyWriter:
             self._path.unlink(missing_ok=True)
             self._file = None
 
-    def _spill(self) -> None:
+    def _spill(self) -> BinaryIO:
         descriptor, name = tempfile.mkstemp(dir=self._scratch)
         self._file, self._path = os.fdopen(descriptor, "wb"), Path(name)
-        for chunk in self._chunks:
-            self._file.write(chunk)
-        self._chunks = []
+        self._hash = hashlib.sha256()
+        for piece in self._pieces:
+            self._put(self._file, piece)
+        self._pieces = []
+        return self._file
+
+    def _put(self, file: BinaryIO, data: bytes) -> None:
+        self._hash.update(data)
+        file.write(data)

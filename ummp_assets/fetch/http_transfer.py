@@ -31,6 +31,7 @@ _KNOWN_HEADERS = re.compile(
     rb"tdm-reservation)[ \t]*:[ \t]*(.*?)[ \t\r]*$",
     re.IGNORECASE | re.MULTILINE,
 )
+_ALWAYS_SENT = (f"Accept-Encoding: {ACCEPT_ENCODING}",)
 _CA_FILE_VARIABLES = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -105,7 +106,7 @@ class HttpTransfer:
         self._forget()
         self.download, self.started = download, started
         self.handle.setopt(pycurl.URL, download.url.text)
-        headers = [f"Accept-Encoding: {ACCEPT_ENCODING}", *download.host.rules.headers, *_conditions(download)]
+        headers = [*_ALWAYS_SENT, *download.host.rules.headers, *_conditions(download)]
         if headers != self._sent_headers:
             self.handle.setopt(pycurl.HTTPHEADER, headers)
             self._sent_headers = headers

@@ -5,8 +5,6 @@ on which server was fast. While one slow object is waited for, the contents behi
 they take more than `max_held_bytes`.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from ummp_assets.fetch.fetched import Fetched, FetchRequest, Result
@@ -36,15 +34,19 @@ class InOrder:
         if isinstance(result, Fetched):
             size = result.body.held_bytes
             if request.position != self._next and self._held_bytes + size > self._max_held_bytes:
-                result = replace(result, body=result.body.spill(self._scratch))
+                result = result._replace(body=result.body.spill(self._scratch))
             else:
                 self._held_bytes += size
         self._held[request.position] = (request, result)
 
-    def take(self) -> Iterator[tuple[FetchRequest, Result]]:
-        """Yield what is complete up to the first gap."""
-        while (entry := self._held.pop(self._next, None)) is not None:
+    def take(self, max_bytes: int) -> list[tuple[FetchRequest, Result]]:
+        """Return what is complete up to the first gap, until its contents in memory exceed a size."""
+        taken = []
+        taken_bytes = 0
+        while taken_bytes < max_bytes and (entry := self._held.pop(self._next, None)) is not None:
             self._next += 1
             if isinstance(entry[1], Fetched):
-                self._held_bytes -= entry[1].body.held_bytes
-            yield entry
+                taken_bytes += entry[1].body.held_bytes
+            taken.append(entry)
+        self._held_bytes -= taken_bytes
+        return taken

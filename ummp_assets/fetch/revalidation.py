@@ -44,7 +44,7 @@ class StoredBodies:
         with suppress(ObjectNotFound, ManifestCorrupt, pa.ArrowInvalid):
             row = self._row(stored.batch, stored.row)
             if row is not None and row["sha256"] == stored.sha256 and row["content"] is not None:
-                return Body(stored.sha256, stored.byte_count, row["content"])
+                return Body(stored.sha256, stored.byte_count, (row["content"],))
         return None
 
     def _row(self, batch: str, number: int) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """robots.txt (RFC 9309) and what servers say about AI in their answers' headers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,11 +26,14 @@ class RobotsRules:
     ----------
     crawl_delay_seconds:
         Pause between two requests that the host asks for.
+    evidence:
+        What is stored with what was fetched under these rules; one object for all of a host.
     """
 
     status: int
     fetched_at: str
     crawl_delay_seconds: float | None
+    evidence: Mapping[str, Any]
     _agent: str
     _parser: Protego | None
 
@@ -42,10 +46,6 @@ class RobotsRules:
         """Return whether the URL may be fetched."""
         return self.reachable and (self._parser is None or self._parser.can_fetch(url, self._agent))
 
-    def evidence(self, *, allowed: bool) -> dict[str, Any]:
-        """Return the decision as it is stored with a sample."""
-        return {"allowed": allowed, "status": self.status, "fetched_at": self.fetched_at}
-
 
 def read_robots(stored: StoredRobots, agent: str) -> RobotsRules:
     """Return the rules of an answer to /robots.txt: parsed for 200, everything allowed for other answers below 500."""
@@ -56,6 +56,7 @@ def read_robots(stored: StoredRobots, agent: str) -> RobotsRules:
         stored.status,
         fetched_at,
         min(float(delay), _MAX_CRAWL_DELAY_SECONDS) if delay else None,
+        {"robots": {"allowed": True, "status": stored.status, "fetched_at": fetched_at}},
         agent,
         parser,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ummp_assets.fetch.body import Body
@@ -30,8 +31,7 @@ from ummp_assets.settings import FetchSettings
 __all__ = ["RejectedSample", "Sample", "is_container", "modality_of", "samples_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One row of the table `samples` of the stage `downloads`, its bytes not yet placed."""
 
     sample_id: str

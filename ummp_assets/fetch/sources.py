@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -147,4 +146,4 @@ def _checked(request: FetchRequest, fetched: Fetched, attempts: list[Attempt]) -
         body.discard()
         detail = f"The bytes have the sha256 {body.sha256}, the request says {request.sha256} ({request.uri})."
         return Failure(Reason.CHECKSUM_MISMATCH, detail, attempts, fetched.evidence)
-    return replace(fetched, attempts=attempts)
+    return fetched._replace(attempts=attempts)

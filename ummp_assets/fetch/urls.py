@@ -5,8 +5,8 @@ host names).
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import idna
@@ -24,8 +24,7 @@ class InvalidUrl(ValueError):
     """The text is no http(s) URL that can be asked for; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpUrl:
+class HttpUrl(NamedTuple):
     """A clean URL; `origin` is `scheme://host[:port]` with the port left out when it is the scheme's own."""
 
     text: str

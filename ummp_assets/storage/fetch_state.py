@@ -6,10 +6,10 @@ All of it can be lost: the next fetches ask again. Times are Unix seconds.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -70,8 +70,7 @@ _LEASES = sa.Table(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFetch:
+class StoredFetch(NamedTuple):
     """Where the bytes of a URI stand since they were last fetched, and their validators.
 
     `row` is the row's number in table `samples` of the stage `downloads` of `batch`; `blob` the store path of a large
@@ -89,8 +88,7 @@ class StoredFetch:
     blob: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRobots:
+class StoredRobots(NamedTuple):
     """A host's answer to /robots.txt."""
 
     status: int
@@ -98,8 +96,7 @@ class StoredRobots:
     fetched_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class RestingHost:
+class RestingHost(NamedTuple):
     """A host that is left alone for a while: because it asked for it, or (`failing`) because it fails again and
     again."""
 
@@ -128,7 +125,7 @@ class FetchState:
 
     def record_fetches(self, fetches: Iterable[tuple[str, StoredFetch]]) -> None:
         """Put the last fetch of each URI; of two for the same URI the later one stays."""
-        self._put(_FETCHES, "uri_sha256", ((_digest(uri), fetch) for uri, fetch in fetches))
+        self._put(_FETCHES, ((_digest(uri), fetch) for uri, fetch in fetches))
 
     def find_robots(self, origins: Iterable[str], *, fetched_after: float) -> dict[str, StoredRobots]:
         """Return the answers to /robots.txt that are not older than a time, by origin."""
@@ -137,7 +134,7 @@ class FetchState:
 
     def record_robots(self, answers: Mapping[str, StoredRobots]) -> None:
         """Put answers to /robots.txt by origin."""
-        self._put(_ROBOTS, "origin", answers.items())
+        self._put(_ROBOTS, answers.items())
 
     def find_resting(self, origins: Iterable[str], *, now: float) -> dict[str, RestingHost]:
         """Return the hosts that are to be left alone at the moment, by origin."""
@@ -146,7 +143,7 @@ class FetchState:
 
     def record_resting(self, hosts: Mapping[str, RestingHost]) -> None:
         """Let hosts rest, by origin."""
-        self._put(_RESTING, "origin", hosts.items())
+        self._put(_RESTING, hosts.items())
 
     def lease_connections(
         self, holder: str, hosts: Mapping[str, tuple[int, int]], *, now: float, expires_at: float
@@ -201,22 +198,37 @@ class FetchState:
     ) -> Iterator[dict[str, Any]]:
         for chunk in _batched(values):
             with self._index.transaction(reading=True) as connection:
-                rows = connection.execute(sa.select(table).where(key.in_(chunk), *conditions)).all()
+                query = sa.select(table).where(_is_one_of(connection, key, chunk), *conditions)
+                rows = connection.execute(query).all()
             for row in rows:
                 yield dict(row._mapping)
 
-    def _put(self, table: sa.Table, key: str, entries: Iterable[tuple[str, _Entry]]) -> None:
+    def _put(self, table: sa.Table, entries: Iterable[tuple[str, _Entry]]) -> None:
         latest = dict(entries)
         # In order of the key: writers that lock the same rows in other orders deadlock.
         for chunk in _batched(sorted(latest)):
-            rows = [_row(key, value, latest[value]) for value in chunk]
+            rows = [(value, *latest[value]) for value in chunk]
             with self._index.transaction() as connection:
-                connection.execute(_upsert(connection, table), rows)
+                _put_rows(connection, table, rows)
 
 
-def _row(key: str, value: str, entry: _Entry) -> dict[str, Any]:
-    # Not `asdict`, which copies deeply: it took 6 of the 15 microseconds that a row costs.
-    return {key: value, **{name: getattr(entry, name) for name in entry.__slots__}}
+def _put_rows(connection: sa.Connection, table: sa.Table, rows: list[tuple[Any, ...]]) -> None:
+    """Insert rows, in the order of the table's columns, or replace those that are there."""
+    statement = _upsert(connection, table)
+    if connection.dialect.name == "sqlite":
+        # By the driver: SQLAlchemy's own way with each parameter took 9 of the 15 microseconds that a row costs.
+        connection.exec_driver_sql(str(statement.compile(dialect=connection.dialect)), rows)
+    else:
+        names = table.columns.keys()
+        connection.execute(statement, [dict(zip(names, row, strict=True)) for row in rows])
+
+
+def _is_one_of(connection: sa.Connection, key: sa.Column[str], values: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Return `key IN values` with one parameter for all values: a thousand of them cost 15 microseconds each."""
+    if connection.dialect.name == "sqlite":
+        listed = sa.func.json_each(json.dumps(values)).table_valued("value")
+        return key.in_(sa.select(listed.c.value))
+    return key == sa.any_(sa.literal(list(values), sa.ARRAY(sa.Text)))
 
 
 def _upsert(connection: sa.Connection, table: sa.Table) -> sa.Insert:

@@ -100,7 +100,7 @@ def _read_file(
 class StageWriter:
     """Writes a stage's tables as streams and commits them with one manifest.
 
-    Rows go to local scratch files; `commit` hashes them, moves them into the store and puts the manifest last.
+    Rows go to local scratch files; `commit` moves them into the store and puts the manifest last.
     Leaving the `with` block without `commit` leaves nothing in the store.
 
     >>> with StageWriter(store, "clean_text", batch, {"samples": TEXT_SCHEMA}) as writer:  # doctest: +SKIP
@@ -193,14 +193,9 @@ class StageWriter:
     def _move(self, name: str, table: TableWriter) -> tuple[FileEntry, ...]:
         entries = []
         for number, file in enumerate(table.finish()):
-            digest = hash_file(file)
-            with file.open("rb") as opened:
-                footer_digest = hash_footer(opened)
-            path = stage_path(self._stage, self._batch, f"{name}-{number:04d}-{digest[:16]}.parquet")
-            rows = pq.read_metadata(file).num_rows
-            byte_count = file.stat().st_size
-            self._store.upload(file, path)
-            entries.append(FileEntry(path, rows, byte_count, digest, footer_digest))
+            path = stage_path(self._stage, self._batch, f"{name}-{number:04d}-{file.sha256[:16]}.parquet")
+            self._store.upload(file.path, path)
+            entries.append(FileEntry(path, file.rows, file.byte_count, file.sha256, file.footer_sha256))
         return tuple(entries)
 
 

@@ -156,7 +156,7 @@ def test_rules_for_our_name_win_over_those_for_all() -> None:
     text = "User-agent: *\nAllow: /\n\nUser-agent: ummp\nDisallow: /x\n"
     rules = read_robots(StoredRobots(200, text, 1_700_000_000.0), "ummp")
     assert (rules.allows("http://a/x/1"), rules.allows("http://a/y")) == (False, True)
-    assert rules.evidence(allowed=True)["fetched_at"] == "2023-11-14T22:13:20Z"
+    assert rules.evidence["robots"]["fetched_at"] == "2023-11-14T22:13:20Z"
 
 
 # Opt-outs in headers
