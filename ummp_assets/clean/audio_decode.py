@@ -1,6 +1,7 @@
 """From bytes to mono samples at one rate, within limits, a block at a time."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ from ummp_assets.clean.audio_format import AudioFormat, find_truncation, sniff_a
 from ummp_assets.clean.audio_levels import LevelMeter
 from ummp_assets.clean.audio_source import AudioSource, open_source
 from ummp_assets.clean.refusals import Refusal, describe_error
+from ummp_assets.clean.rules.audio import LIMITS, MAX_SECONDS
+from ummp_assets.clean.rules.rule import first_broken
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import AudioSettings
 
@@ -29,12 +32,15 @@ class DecodedAudio:
     ----------
     waveform:
         Mono, -1 to 1, at the settings' `sample_rate_hz`. [shape=(n,)]
+    measurements:
+        What the rules judged, by name.
     """
 
     waveform: Samples
     source_sample_rate_hz: int
     source_channels: int
     format: AudioFormat
+    measurements: Mapping[str, float]
 
 
 def decode_audio(data: bytes, settings: AudioSettings) -> DecodedAudio | Refusal:
@@ -66,16 +72,16 @@ def _read(source: AudioSource, audio_format: AudioFormat, settings: AudioSetting
     rate_hz, announced = source.sample_rate_hz, source.announced_frames
     if not _MIN_SOURCE_RATE_HZ <= rate_hz <= _MAX_SOURCE_RATE_HZ:
         return Refusal(Reason.CORRUPT_AUDIO, f"a sample rate of {rate_hz} Hz")
-    if announced is not None and announced > settings.max_seconds * rate_hz:
-        return _too_long(announced / rate_hz, settings)
+    if announced is not None and (refusal := _too_long(announced / rate_hz, settings)):
+        return refusal
     meter = LevelMeter(rate_hz, settings.silence_dbfs)
     resampler = soxr.ResampleStream(rate_hz, settings.sample_rate_hz, 1, dtype="float32", quality="HQ")
     parts: list[Samples] = []
     frames = 0
     for block in source.blocks:
         frames += len(block)
-        if frames > settings.max_seconds * rate_hz:
-            return _too_long(frames / rate_hz, settings)
+        if refusal := _too_long(frames / rate_hz, settings):
+            return refusal
         mono = _mix(block)
         meter.add(block, mono)
         if not meter.is_finite:
@@ -84,13 +90,13 @@ def _read(source: AudioSource, audio_format: AudioFormat, settings: AudioSetting
     if announced is not None and frames < announced - source.slack_frames:
         detail = f"the {audio_format} file is truncated: {frames:,} of {announced:,} frames are there"
         return Refusal(Reason.CORRUPT_AUDIO, detail)
-    seconds = frames / rate_hz
-    if seconds < settings.min_seconds:
-        return Refusal(Reason.AUDIO_TOO_SHORT, f"{seconds:.3f} s, less than {settings.min_seconds:g} s", seconds)
+    measured = {"seconds": frames / rate_hz, **meter.measurements}
+    if refusal := first_broken(measured, LIMITS, settings):
+        return replace(refusal, measurements=measured)
     parts.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
     waveform = np.concatenate(parts)
     np.clip(waveform, -1.0, 1.0, out=waveform)
-    return meter.check(settings) or DecodedAudio(waveform, rate_hz, source.channels, audio_format)
+    return DecodedAudio(waveform, rate_hz, source.channels, audio_format, measured)
 
 
 def _mix(block: npt.NDArray[np.float32] | npt.NDArray[np.int16]) -> Samples:
@@ -105,5 +111,7 @@ def _mix(block: npt.NDArray[np.float32] | npt.NDArray[np.int16]) -> Samples:
     return mono
 
 
-def _too_long(seconds: float, settings: AudioSettings) -> Refusal:
-    return Refusal(Reason.AUDIO_TOO_LONG, f"{seconds:.1f} s and more, above {settings.max_seconds:g} s", seconds)
+def _too_long(seconds: float, settings: AudioSettings) -> Refusal | None:
+    measured = {"seconds": seconds}
+    refusal = first_broken(measured, [MAX_SECONDS], settings)
+    return replace(refusal, measurements=measured) if refusal else None

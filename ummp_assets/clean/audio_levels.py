@@ -5,10 +5,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ummp_assets.clean.refusals import Refusal
-from ummp_assets.reasons import Reason
-from ummp_assets.settings import AudioSettings
-
 __all__ = ["LevelMeter"]
 
 Samples = npt.NDArray[np.float32]
@@ -81,16 +77,11 @@ class LevelMeter:
     def clipped_fraction(self) -> float:
         return self._clipped / max(1, self._channel_samples)
 
-    def check(self, settings: AudioSettings) -> Refusal | None:
-        """Return the rule that the recording breaks, if any."""
-        level, silent, clipped = self.level_dbfs, self.silent_fraction, self.clipped_fraction
-        if level < settings.min_level_dbfs:
-            detail = f"a level of {level:.1f} dBFS, below {settings.min_level_dbfs:g}"
-            return Refusal(Reason.AUDIO_TOO_QUIET, detail, level)
-        if silent > settings.max_silent_fraction:
-            detail = f"{silent:.1%} of the recording is below {settings.silence_dbfs:g} dBFS"
-            return Refusal(Reason.AUDIO_SILENT, detail, silent)
-        if clipped > settings.max_clipped_fraction:
-            detail = f"{clipped:.1%} of the samples are clipped, more than {settings.max_clipped_fraction:.1%}"
-            return Refusal(Reason.AUDIO_CLIPPED, detail, clipped)
-        return None
+    @property
+    def measurements(self) -> dict[str, float]:
+        """What the rules on levels judge, by name."""
+        return {
+            "level_dbfs": self.level_dbfs,
+            "silent_fraction": self.silent_fraction,
+            "clipped_fraction": self.clipped_fraction,
+        }

@@ -12,9 +12,11 @@ import pyarrow as pa
 from ummp_assets.clean.audio_decode import DecodedAudio, decode_audio
 from ummp_assets.clean.cores import available_cores
 from ummp_assets.clean.crash_guard import crash_guard
+from ummp_assets.clean.measurements import measured_rows
 from ummp_assets.clean.refusals import Refusal
+from ummp_assets.clean.rules.audio import AUDIO_MEASUREMENTS, MAX_BYTES
+from ummp_assets.clean.rules.rule import first_broken
 from ummp_assets.clean.runner import CleanedChunk, CleanStage, run_clean_stage
-from ummp_assets.reasons import Reason
 from ummp_assets.records import AUDIO_SCHEMA, Modality, Rejection
 from ummp_assets.settings import AudioSettings, Settings
 from ummp_assets.storage.index import Index
@@ -25,7 +27,7 @@ from ummp_assets.storage.stages import Manifest
 __all__ = ["CODE_VERSION", "RULES", "STAGE", "clean_audio"]
 
 STAGE = "clean_audio"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 RULES = {"audio_bytes": "1", "decode": "1", "duration": "1", "levels": "1", "resample": "1", "truncation": "1"}
 
 # How long a recording is, is not known before it is decoded: chunks are small, several minutes are one of their own.
@@ -54,6 +56,7 @@ def clean_audio(store: ObjectStore, index: Index, settings: Settings, batch: str
         name=STAGE,
         modality=Modality.AUDIO,
         schema=AUDIO_SCHEMA,
+        measurements=AUDIO_MEASUREMENTS,
         code_version=CODE_VERSION,
         rules=RULES,
         max_chunk_rows=_CHUNK_ROWS,
@@ -73,21 +76,22 @@ def _clean_chunk(store: ObjectStore, rules: AudioSettings, chunk: pa.RecordBatch
     kept: list[Mapping[str, Any]] = []
     recordings: list[DecodedAudio] = []
     rejections: list[Rejection] = []
+    measured: list[Mapping[str, float]] = []
     for row in chunk.to_pylist():
         cleaned = _clean_recording(store, rules, row)
+        measured.append(cleaned.measurements)
         if isinstance(cleaned, Refusal):
             rejections.append(cleaned.of(row))
         else:
             kept.append(row)
             recordings.append(cleaned)
-    return CleanedChunk(_record_batch(kept, recordings, rules.sample_rate_hz), rejections)
+    clean = _record_batch(kept, recordings, rules.sample_rate_hz)
+    return CleanedChunk(clean, rejections, measured_rows(chunk, measured, AUDIO_MEASUREMENTS))
 
 
 def _clean_recording(store: ObjectStore, rules: AudioSettings, row: Mapping[str, Any]) -> DecodedAudio | Refusal:
-    if row["byte_count"] > rules.max_bytes:
-        detail = f"{row['byte_count']:,} bytes, more than {rules.max_bytes:,}"
-        return Refusal(Reason.AUDIO_BYTES_OVER_LIMIT, detail, row["byte_count"])
-    return decode_audio(raw_bytes(store, row), rules)
+    too_large = first_broken(row, [MAX_BYTES], rules)
+    return too_large or decode_audio(raw_bytes(store, row), rules)
 
 
 def _record_batch(rows: list[Mapping[str, Any]], recordings: list[DecodedAudio], sample_rate_hz: int) -> pa.RecordBatch:

@@ -15,6 +15,7 @@ from typing import cast
 
 import pyarrow as pa
 
+from ummp_assets.clean.measurements import measured_rows
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.runner import CleanedChunk
 from ummp_assets.reasons import Reason
@@ -81,9 +82,10 @@ class _IsolatedCleaner:
             return cleaned
         if chunk.num_rows == 1:
             refusal = Refusal(Reason.DECODER_CRASHED, "decoding it alone killed the process or took too long")
-            # Of no rows at all, for the columns that the stage's rows have.
+            # Of no rows at all, for the columns that the stage's tables have.
             nothing = self._clean(chunk.slice(0, 0))
-            return CleanedChunk(nothing.rows, [refusal.of(chunk.to_pylist()[0])])
+            names = [name for name in nothing.measured.schema.names if name not in chunk.schema.names]
+            return CleanedChunk(nothing.rows, [refusal.of(chunk.to_pylist()[0])], measured_rows(chunk, [{}], names))
         half = chunk.num_rows // 2
         return _join(self(chunk.slice(0, half)), self(chunk.slice(half)))
 
@@ -152,4 +154,5 @@ def _join(first: CleanedChunk, second: CleanedChunk) -> CleanedChunk:
     for name, number in second.numbers.items():
         numbers[name] = numbers.get(name, 0) + number
     rows = pa.concat_batches([first.rows, second.rows])
-    return CleanedChunk(rows, [*first.rejections, *second.rejections], numbers)
+    measured = pa.concat_batches([first.measured, second.measured])
+    return CleanedChunk(rows, [*first.rejections, *second.rejections], measured, numbers)

@@ -1,6 +1,6 @@
 """From bytes to upright RGB pixels, within limits that hold before anything is decoded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -10,15 +10,17 @@ import simplejpeg
 from ummp_assets.clean.image_colour import convert_picture, convert_rgb, convert_samples
 from ummp_assets.clean.image_header import ImageFormat, ImageHeader, read_image_header
 from ummp_assets.clean.refusals import Refusal, describe_error
+from ummp_assets.clean.rules.image import LIMITS
+from ummp_assets.clean.rules.rule import first_broken
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import ImageSettings
 
-__all__ = ["DecodedImage", "check_image_limits", "decode_image", "decode_pixels", "inspect_image"]
+__all__ = ["DecodedImage", "decode_image", "decode_pixels", "inspect_image"]
 
 Pixels = npt.NDArray[np.uint8]
 
 # A progressive JPEG has about ten scans, each of which visits every pixel; a thousand of them decode for minutes.
-_MAX_SCANS_TIMES_LIMIT = 16
+_USUAL_SCANS = 16
 _START_OF_SCAN = b"\xff\xda"
 
 # EXIF 2.32, tag 274: how the stored rows and columns are turned and mirrored, as (transpose, flip rows, flip columns).
@@ -71,11 +73,33 @@ def decode_image(data: bytes, settings: ImageSettings) -> DecodedImage | Refusal
 
 
 def inspect_image(data: bytes, settings: ImageSettings) -> ImageHeader | Refusal:
-    """Return an image's header, or why it is not worth decoding."""
+    """Return an image's header, or why it is not worth decoding.
+
+    Small and elongated images are dropped as in DataComp (Gadre et al. 2023, section 3.3, basic filtering), which uses
+    200 pixels and a ratio of 3; the defaults here are wider.
+    """
     header = read_image_header(data)
     if isinstance(header, Refusal):
         return header
-    return check_image_limits(header, data, settings) or header
+    if min(header.width, header.height) < 1:
+        return Refusal(Reason.CORRUPT_IMAGE, f"the image has {header.width} x {header.height} pixels")
+    measured = _measure(header, data)
+    refusal = first_broken(measured, LIMITS, settings)
+    if refusal is None:
+        return replace(header, measurements=measured)
+    detail = f"{header.width} x {header.height} pixels: {refusal.detail}"
+    return replace(refusal, detail=detail, measurements=measured)
+
+
+def _measure(header: ImageHeader, data: bytes) -> dict[str, float]:
+    short, long = sorted((header.width, header.height))
+    scans = data.count(_START_OF_SCAN) if header.format is ImageFormat.JPEG else 0
+    return {
+        "pixels": header.allocated_pixels,
+        "short_side_pixels": short,
+        "aspect_ratio": long / short,
+        "scanned_pixels": scans * short * long / _USUAL_SCANS,
+    }
 
 
 def decode_pixels(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:
@@ -92,31 +116,6 @@ def decode_pixels(header: ImageHeader, data: bytes, settings: ImageSettings) -> 
         return _decode(header, data, settings)
     except Exception as error:  # noqa: BLE001 - over damaged files decoders raise whatever they meet
         return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} data cannot be decoded: {describe_error(error)}")
-
-
-def check_image_limits(header: ImageHeader, data: bytes, settings: ImageSettings) -> Refusal | None:
-    """Return the rule that an image's header breaks, if any.
-
-    Small and elongated images are dropped as in DataComp (Gadre et al. 2023, section 3.3, basic filtering), which uses
-    200 pixels and a ratio of 3; the defaults here are wider.
-    """
-    short, long = sorted((header.width, header.height))
-    if short < 1:
-        return Refusal(Reason.CORRUPT_IMAGE, f"the image has {header.width} x {header.height} pixels")
-    size = f"{header.width} x {header.height} pixels"
-    if header.allocated_pixels > settings.max_pixels:
-        detail = f"{size} need room for {header.allocated_pixels:,}, more than {settings.max_pixels:,}"
-        return Refusal(Reason.TOO_MANY_PIXELS, detail, header.allocated_pixels)
-    if short < settings.min_side_pixels:
-        return Refusal(Reason.IMAGE_TOO_SMALL, f"{size}, a side below {settings.min_side_pixels}", short)
-    if long > settings.max_aspect_ratio * short:
-        detail = f"{size}, a ratio of {long / short:.2f} above {settings.max_aspect_ratio:g}"
-        return Refusal(Reason.IMAGE_TOO_ELONGATED, detail, long / short)
-    if header.format is ImageFormat.JPEG:
-        scans = data.count(_START_OF_SCAN)
-        if scans * short * long > _MAX_SCANS_TIMES_LIMIT * settings.max_pixels:
-            return Refusal(Reason.TOO_MANY_SCANS, f"{scans} scans of {size}", scans)
-    return None
 
 
 def _decode(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:

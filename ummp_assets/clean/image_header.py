@@ -1,7 +1,8 @@
 """What an image's header says, read before anything is decoded."""
 
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import simplejpeg
@@ -75,6 +76,8 @@ class ImageHeader:
         The embedded colour profile.
     picture:
         Pillow's image, not decoded yet; None for a JPEG that has no need of Pillow.
+    measurements:
+        What the rules on size judge, by name, once it was measured.
     """
 
     format: ImageFormat
@@ -85,6 +88,7 @@ class ImageHeader:
     orientation: int
     icc_profile: bytes | None
     picture: ImageFile | None
+    measurements: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def decoding_bytes(self) -> int:

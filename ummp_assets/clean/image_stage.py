@@ -19,10 +19,12 @@ from ummp_assets.clean.image_decode import decode_pixels, inspect_image
 from ummp_assets.clean.image_geometry import fit_square
 from ummp_assets.clean.image_hash import grey_thumbnail, has_look, perceptual_hash
 from ummp_assets.clean.image_near_duplicates import HASH_COLUMN, drop_near_duplicates
+from ummp_assets.clean.measurements import measured_rows
 from ummp_assets.clean.memory_gate import MemoryGate
 from ummp_assets.clean.refusals import Refusal
+from ummp_assets.clean.rules.image import IMAGE_MEASUREMENTS, MAX_BYTES
+from ummp_assets.clean.rules.rule import first_broken
 from ummp_assets.clean.runner import CleanedChunk, CleanStage, DropRows, run_clean_stage
-from ummp_assets.reasons import Reason
 from ummp_assets.records import Modality, Rejection, image_schema
 from ummp_assets.settings import ImageSettings, Settings
 from ummp_assets.storage.index import Index
@@ -34,7 +36,7 @@ from ummp_assets.storage.stages import Manifest
 __all__ = ["CODE_VERSION", "RULES", "STAGE", "clean_images"]
 
 STAGE = "clean_images"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 RULES = {"decode": "1", "fit": "1", "image_bytes": "1", "image_limits": "1", "near_duplicates": "1"}
 
 Pixels = npt.NDArray[np.uint8]
@@ -52,6 +54,7 @@ class _CleanImage:
     height: int
     format: str
     perceptual_hash: int | None
+    measurements: Mapping[str, float]
 
 
 def clean_images(store: ObjectStore, index: Index, settings: Settings, batch: str) -> Manifest:
@@ -77,6 +80,7 @@ def clean_images(store: ObjectStore, index: Index, settings: Settings, batch: st
         name=STAGE,
         modality=Modality.IMAGE,
         schema=image_schema(rules.side_pixels),
+        measurements=IMAGE_MEASUREMENTS,
         code_version=CODE_VERSION,
         rules=RULES,
         max_chunk_rows=max(1, min(64, _CHUNK_PIXEL_BYTES // square_bytes)),
@@ -112,10 +116,12 @@ def _clean_chunk(store: ObjectStore, rules: ImageSettings, chunk: pa.RecordBatch
     kept: list[int] = []
     images: list[_CleanImage] = []
     rejections: list[Rejection] = []
+    measured: list[Mapping[str, float]] = []
     # One piece of memory for all: 8 MB come in huge pages, and nothing is copied to stand side by side.
     squares = np.empty((chunk.num_rows, rules.side_pixels, rules.side_pixels, 3), np.uint8)
     for position, row in enumerate(chunk.to_pylist()):
         cleaned = _clean_image(store, rules, row, squares[len(kept)])
+        measured.append(cleaned.measurements)
         if isinstance(cleaned, Refusal):
             rejections.append(cleaned.of(row))
         else:
@@ -124,16 +130,16 @@ def _clean_chunk(store: ObjectStore, rules: ImageSettings, chunk: pa.RecordBatch
     rows = chunk.select(_KEPT_COLUMNS)
     if len(kept) < chunk.num_rows:
         rows = rows.take(pa.array(kept, pa.int64()))
-    return CleanedChunk(_record_batch(rows, images, squares[: len(kept)]), rejections)
+    clean = _record_batch(rows, images, squares[: len(kept)])
+    return CleanedChunk(clean, rejections, measured_rows(chunk, measured, IMAGE_MEASUREMENTS))
 
 
 def _clean_image(
     store: ObjectStore, rules: ImageSettings, row: Mapping[str, Any], square: Pixels
 ) -> _CleanImage | Refusal:
     """Clean one image, whose pixels are written to `square`."""
-    if row["byte_count"] > rules.max_bytes:
-        detail = f"{row['byte_count']:,} bytes, more than {rules.max_bytes:,}"
-        return Refusal(Reason.IMAGE_BYTES_OVER_LIMIT, detail, row["byte_count"])
+    if too_large := first_broken(row, [MAX_BYTES], rules):
+        return too_large
     data = raw_bytes(store, row)
     header = inspect_image(data, rules)
     if isinstance(header, Refusal):
@@ -148,7 +154,7 @@ def _clean_image(
     digest.update(square.data)
     thumbnail = grey_thumbnail(square)
     look = perceptual_hash(thumbnail) if has_look(thumbnail) else None
-    return _CleanImage(digest.hexdigest(), header.width, header.height, header.format.value, look)
+    return _CleanImage(digest.hexdigest(), header.width, header.height, header.format.value, look, header.measurements)
 
 
 def _record_batch(rows: pa.RecordBatch, images: list[_CleanImage], squares: Pixels) -> pa.RecordBatch:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ummp_assets.reasons import Reason
@@ -23,11 +23,14 @@ class Refusal:
         One sentence for a person with the values that decided.
     measured:
         The number that a rule compared with its threshold.
+    measurements:
+        Whatever else was measured, by name.
     """
 
     reason: Reason
     detail: str
     measured: float | None = None
+    measurements: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, row: Mapping[str, Any]) -> Rejection:
         """Return the rejection of the sample in a row of `RAW_SCHEMA`."""

@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ummp_assets.clean.duplicates import drop_duplicates
+from ummp_assets.clean.measurements import add_reasons, measurement_schema
 from ummp_assets.clean.takedowns import drop_taken_down
 from ummp_assets.errors import AccountingMismatch
 from ummp_assets.records import Modality, Rejection
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, read_table
+from ummp_assets.storage.stages import MEASUREMENTS, Manifest, StageWriter, read_manifest, read_table
 
 __all__ = ["CleanStage", "CleanedChunk", "DropRows", "map_in_order", "run_clean_stage"]
 
@@ -63,12 +64,15 @@ class CleanedChunk:
         stage's own steps against duplicates and are not written.
     rejections:
         One for each raw row that is not in `rows`.
+    measured:
+        One row for each raw row, see `measured_rows`.
     numbers:
         Counts that are summed over the chunks into the manifest's `numbers`.
     """
 
     rows: pa.RecordBatch
     rejections: list[Rejection]
+    measured: pa.RecordBatch
     numbers: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -84,6 +88,8 @@ class CleanStage:
     ----------
     schema:
         Schema of the table `samples` that is written.
+    measurements:
+        Names of what the rules measure, in the order of their columns.
     rules:
         Version of each rule by name, for the manifest.
     max_chunk_rows, max_chunk_bytes:
@@ -93,6 +99,7 @@ class CleanStage:
     name: str
     modality: Modality
     schema: pa.Schema
+    measurements: Sequence[str]
     code_version: str
     rules: Mapping[str, str]
     max_chunk_rows: int = 1_024
@@ -132,7 +139,8 @@ def run_clean_stage(
     downloads = read_manifest(store, "downloads", batch)
     numbers: Counter[str] = Counter({"samples_in": 0, "samples_out": 0, "bytes_in": 0})
     rejected = 0
-    with StageWriter(store, stage.name, batch, {"samples": stage.schema}) as writer:
+    tables = {"samples": stage.schema, MEASUREMENTS: measurement_schema(stage.measurements)}
+    with StageWriter(store, stage.name, batch, tables) as writer:
         chunks = _counted(_chunks(store, downloads, stage), numbers)
         for group in _grouped(map_in_order(clean, chunks, executor, workers + _CHUNKS_AHEAD)):
             kept, rejections = _drop(group, index, stage, near_duplicates)
@@ -140,6 +148,8 @@ def run_clean_stage(
                 writer.write("samples", rows)
                 numbers["samples_out"] += rows.num_rows
             writer.reject(rejections)
+            measured = pa.concat_batches([cleaned.measured for cleaned in group])
+            writer.write(MEASUREMENTS, add_reasons(measured, rejections))
             for cleaned in group:
                 numbers.update(cleaned.numbers)
             rejected += len(rejections)

@@ -23,7 +23,7 @@ from ummp_assets.records import Rejection
 from ummp_assets.settings import Settings
 from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import FileEntry, Manifest, StageWriter, read_table, stage_path
+from ummp_assets.storage.stages import MEASUREMENTS, FileEntry, Manifest, StageWriter, read_table, stage_path
 
 __all__ = ["ErasedStage", "erase_samples"]
 
@@ -112,7 +112,7 @@ def _erase_rows(
             for rows in read_table(store, manifest, name, batch_rows=64):
                 keep, drop = _divide(rows, sample_ids) if name in _tables(manifest) else (rows, rows.slice(0, 0))
                 writer.write(name, keep)
-                gone += drop.num_rows
+                gone += drop.num_rows if name != MEASUREMENTS else 0
                 if manifest.stage == _RAW and drop.num_rows:
                     rejections += [_taken_down(row) for row in drop.select(_OUTCOME_COLUMNS).to_pylist()]
                     blobs += [path for path in drop.column("blob").to_pylist() if path]

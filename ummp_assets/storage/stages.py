@@ -31,6 +31,8 @@ from ummp_assets.storage.tables import TableLimits, TableWriter, hash_footer
 from ummp_assets.storage.tensors import tensors_from_binary
 
 __all__ = [
+    "MEASUREMENTS",
+    "OUTCOMES",
     "FileEntry",
     "Manifest",
     "OutcomeCount",
@@ -42,6 +44,9 @@ __all__ = [
 ]
 
 OUTCOMES = "outcomes"
+"""Table of every stage: samples that ended in it."""
+MEASUREMENTS = "measurements"
+"""Table of the clean stages: what the rules measured of every sample that they saw, stored or not."""
 DEFAULT_LIMITS = TableLimits()
 
 

@@ -17,15 +17,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ummp_assets.clean.refusals import Refusal
-from ummp_assets.clean.text.quality import judge_quality
-from ummp_assets.clean.text.repetition import judge_repetition
-from ummp_assets.clean.text.web_lines import keep_c4_lines
+from ummp_assets.clean.rules.rule import first_broken
+from ummp_assets.clean.rules.text import QUALITY
+from ummp_assets.clean.text.quality import measure_quality
+from ummp_assets.clean.text.repetition import measure_repetition
+from ummp_assets.clean.text.web_lines import read_c4_page
 from ummp_assets.clean.text.words import WordTable, word_table
-from ummp_assets.text_settings import C4Settings, GopherQualitySettings, GopherRepetitionSettings
+from ummp_assets.reasons import Reason
+from ummp_assets.settings import TextSettings
+from ummp_assets.text_settings import GopherRepetitionSettings
 from ummp_assets_tests.benchmarks.english import english_documents
 from ummp_assets_tests.benchmarks.harness import Report, main, notice, peer_python, ratio, take_turns
 
 _PEER = ["datatrove[processing]==0.10.*", "spacy>=3.8,<4"]
+_LOREM = Refusal(Reason.C4_LOREM_IPSUM, "")
 _FILTERS = ("gopher_repetition", "gopher_quality", "c4")
 
 _PEER_PROGRAM = """
@@ -50,18 +55,19 @@ Verdicts = list[list[str | None]]
 
 def judge_here(table: WordTable, texts: Sequence[str]) -> tuple[float, Verdicts]:
     """Return the CPU seconds and, for each text and filter, the reason to reject it or None."""
-    repetition = GopherRepetitionSettings(min_words=0)
-    quality, c4 = GopherQualitySettings(), C4Settings()
+    settings = TextSettings(gopher_repetition=GopherRepetitionSettings(min_words=0))
     began = time.process_time()
     verdicts: Verdicts = []
     for text in texts:
         words = table.words(text)
+        repetition, quality = measure_repetition(text, words), measure_quality(text, words, "en")
+        page = read_c4_page(text, "en", settings.c4)
         results = (
-            judge_repetition(text, words, repetition),
-            judge_quality(text, words, "en", quality),
-            keep_c4_lines(text, "en", c4),
+            first_broken(repetition, QUALITY["gopher_repetition"], settings),
+            first_broken(quality, QUALITY["gopher_quality"], settings),
+            _LOREM if page.has_placeholders else first_broken(page.measured, QUALITY["c4"], settings),
         )
-        verdicts.append([result.reason.value if isinstance(result, Refusal) else None for result in results])
+        verdicts.append([result.reason.value if result else None for result in results])
     return time.process_time() - began, verdicts
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from ummp_assets.clean.crash_guard import crash_guard
+from ummp_assets.clean.measurements import measured_rows
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.runner import CleanedChunk
 from ummp_assets.errors import StoreUnavailable
@@ -42,7 +43,7 @@ def decode(process_ids: Path, chunk: pa.RecordBatch) -> CleanedChunk:
             case _:
                 kept.append(row["sample_id"])
     rows = pa.RecordBatch.from_arrays([pa.array(kept, pa.string())], names=["sample_id"])
-    return CleanedChunk(rows, rejections, {"decoded": len(kept)})
+    return CleanedChunk(rows, rejections, measured_rows(chunk, [{}] * chunk.num_rows, []), {"decoded": len(kept)})
 
 
 def chunk_of(*contents: bytes) -> pa.RecordBatch:

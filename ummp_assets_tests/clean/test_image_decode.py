@@ -304,7 +304,7 @@ def test_a_jpeg_of_a_thousand_scans_is_not_decoded() -> None:
     refusal = refused(bomb, ImageSettings(max_pixels=1_000_000))
     assert refusal.reason is Reason.TOO_MANY_SCANS
     assert refusal.measured is not None
-    assert refusal.measured > 1_700
+    assert refusal.measured > 1_000_000
 
 
 @pytest.mark.parametrize("name", ["rocket.jpg", "coffee.png"])

@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pytest
 
+from ummp_assets.clean.measurements import measured_rows
 from ummp_assets.clean.runner import CleanedChunk, CleanStage, map_in_order, run_clean_stage
 from ummp_assets.errors import AccountingMismatch, ManifestMissing
 from ummp_assets.reasons import Outcome, Reason
 from ummp_assets.records import Modality, Rejection
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import read_manifest, read_table
+from ummp_assets.storage.stages import MEASUREMENTS, read_manifest, read_table
 from ummp_assets.storage.takedown_index import TakedownEntry, TakedownIndex
 from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
 
@@ -23,17 +24,22 @@ SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in COLU
 
 
 def stage(**limits: int) -> CleanStage:
-    return CleanStage("clean_text", Modality.TEXT, SCHEMA, "7", {"rule": "2"}, **limits)
+    return CleanStage("clean_text", Modality.TEXT, SCHEMA, ["loudness"], "7", {"rule": "2"}, **limits)
+
+
+def measured(chunk: pa.RecordBatch) -> pa.RecordBatch:
+    return measured_rows(chunk, [{"loudness": row["byte_count"] / 2} for row in chunk.to_pylist()], ["loudness"])
 
 
 def keep_all(chunk: pa.RecordBatch) -> CleanedChunk:
-    return CleanedChunk(chunk.append_column(SCHEMA.field("content_sha256"), chunk.column("sha256")), [], {"chunks": 1})
+    rows = chunk.append_column(SCHEMA.field("content_sha256"), chunk.column("sha256"))
+    return CleanedChunk(rows, [], measured(chunk), {"chunks": 1})
 
 
 def reject_first(chunk: pa.RecordBatch) -> CleanedChunk:
     first = chunk.slice(0, 1).to_pylist()[0]
     rejection = Rejection(first["sample_id"], first["dataset"], "text", first["uri"], Reason.CORRUPT_TEXT, "bad")
-    return CleanedChunk(keep_all(chunk.slice(1)).rows, [rejection])
+    return CleanedChunk(keep_all(chunk.slice(1)).rows, [rejection], measured(chunk))
 
 
 def stored_ids(store: ObjectStore) -> list[str]:
@@ -89,11 +95,25 @@ def test_content_that_was_taken_down_is_refused_under_another_address(store: Obj
     assert refused["detail"] == f"sha256 {digest} was taken down: asked by its author"
 
 
+def test_every_sample_keeps_what_was_measured_and_why_it_is_not_stored(store: ObjectStore, index: Index) -> None:
+    put_downloads(store, [raw_row(1, b"a"), raw_row(2, b"bb"), raw_row(3, b"bb")])
+
+    manifest = run_clean_stage(store, index, BATCH, stage(), reject_first)
+
+    rows = [row for part in read_table(store, manifest, MEASUREMENTS) for row in part.to_pylist()]
+    assert [tuple(row.values())[1:] for row in rows] == [
+        ("docs", 1, "corrupt_text", 0.5),
+        ("docs", 2, None, 1.0),
+        ("docs", 2, "exact_duplicate", 1.0),
+    ]
+    assert rows[2]["sample_id"] == "ummp.requests.normal~0~3"
+
+
 def test_lost_row_raises_and_commits_nothing(store: ObjectStore, index: Index) -> None:
     put_downloads(store, [raw_row(1, b"a"), raw_row(2, b"b")])
 
     def lose_one(chunk: pa.RecordBatch) -> CleanedChunk:
-        return CleanedChunk(keep_all(chunk).rows.slice(1), [])
+        return CleanedChunk(keep_all(chunk).rows.slice(1), [], measured(chunk))
 
     with pytest.raises(AccountingMismatch, match="2 samples in, but 1 out and 0 rejected"):
         run_clean_stage(store, index, BATCH, stage(), lose_one)

@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 
 from ummp_assets.clean.refusals import Refusal
-from ummp_assets.clean.text.document import apply_quality_rules
-from ummp_assets.clean.text.quality import judge_quality
-from ummp_assets.clean.text.repetition import judge_repetition
-from ummp_assets.clean.text.web_lines import judge_fineweb, keep_c4_lines
-from ummp_assets.clean.text.words import split_words, word_table
+from ummp_assets.clean.rules.text import TEXT_MEASUREMENTS
+from ummp_assets.clean.text.judging import Judged, judge_document
+from ummp_assets.clean.text.words import split_words
 from ummp_assets.reasons import Outcome, Reason
 from ummp_assets.settings import TextSettings
-from ummp_assets.text_settings import C4Settings, FineWebSettings, GopherQualitySettings, GopherRepetitionSettings
+from ummp_assets.text_settings import QualityRule
 
 PROSE = """The harbour lies to the north of the town, and ships have come to it for a thousand years.
 Most of them brought timber, grain or salt; a few carried letters and news from further away.
@@ -32,19 +30,21 @@ CHINESE = """海港在城市的北面,一千年来一直有船只来到这里。
 今天渡轮每小时开出一班,一座小博物馆讲述水手们过去吃什么、唱什么。我们喜欢在傍晚沿着岸边散步,看灯塔慢慢亮起来。"""
 
 
+def judge(rule: QualityRule, text: str, language: str = "en", settings: dict[str, Any] | None = None) -> Judged:
+    rules = TextSettings.model_validate({"quality_rules": [rule], "measured_rules": [], rule: settings or {}})
+    return judge_document(text, language, rules)
+
+
 def repetition(text: str, language: str = "en", **settings: object) -> Refusal | None:
-    rules = GopherRepetitionSettings.model_validate({"min_words": 0} | settings)
-    return judge_repetition(text, word_table(language).words(text), rules)
+    return judge("gopher_repetition", text, language, {"min_words": 0} | settings).refusal
 
 
 def quality(text: str, language: str = "en", **settings: object) -> Refusal | None:
-    return judge_quality(
-        text, word_table(language).words(text), language, GopherQualitySettings.model_validate(settings)
-    )
+    return judge("gopher_quality", text, language, settings).refusal
 
 
 def fineweb(text: str) -> Refusal | None:
-    return judge_fineweb(text, word_table("en").words(text), FineWebSettings())
+    return judge("fineweb", text).refusal
 
 
 def reference_repetition(text: str) -> dict[int, float]:
@@ -161,7 +161,8 @@ def test_stop_words_are_not_asked_of_a_language_without_a_list() -> None:
 
 
 def c4(text: str, language: str = "en", **settings: object) -> str | Refusal:
-    return keep_c4_lines(text, language, C4Settings.model_validate(settings))
+    judged = judge("c4", text, language, settings)
+    return judged.refusal or judged.text
 
 
 def test_c4_keeps_lines_that_end_sentences() -> None:
@@ -176,7 +177,7 @@ def test_c4_keeps_lines_that_end_sentences() -> None:
     ("text", "reason", "measured"),
     [
         (PROSE + "\nLorem ipsum dolor sit amet.", Reason.C4_LOREM_IPSUM, None),
-        (PROSE + "\nfunction f() { return 1; } is code.", Reason.C4_CURLY_BRACKET, None),
+        (PROSE + "\nfunction f() { return 1; } is code.", Reason.C4_CURLY_BRACKET, 1),
         ("One is here. Two are there.\nThree of them stay.", Reason.C4_TOO_FEW_SENTENCES, 3),
         ("No mark at the end\n" * 9, Reason.C4_TOO_FEW_SENTENCES, 0),
     ],
@@ -230,8 +231,28 @@ def test_fineweb_keeps_prose() -> None:
 def test_rules_run_in_the_order_set_and_c4_hands_on_its_lines() -> None:
     page = PROSE + "\nHome | About"
 
-    assert apply_quality_rules(page, "en", TextSettings()) == page
-    assert apply_quality_rules(page, "en", TextSettings(quality_rules=("c4", "fineweb", "gopher_quality"))) == PROSE
-    short = apply_quality_rules("Few words.", "en", TextSettings(quality_rules=("gopher_quality", "c4")))
-    assert isinstance(short, Refusal)
+    assert judge_document(page, "en", TextSettings()).text == page
+    assert judge_document(page, "en", TextSettings(quality_rules=("c4", "fineweb", "gopher_quality"))).text == PROSE
+    short = judge_document("Few words.", "en", TextSettings(quality_rules=("gopher_quality", "c4"))).refusal
+    assert short is not None
     assert short.reason is Reason.GOPHER_TOO_FEW_WORDS
+
+
+@pytest.mark.parametrize("applied", [(), ("gopher_repetition", "gopher_quality", "fineweb")])
+def test_everything_is_measured_of_kept_and_refused_documents(applied: tuple[QualityRule, ...]) -> None:
+    for text in (PROSE, "go on " * 40, CHINESE, "x", ""):
+        judged = judge_document(text, "en", TextSettings(quality_rules=applied))
+
+        assert set(judged.measured) == (set(TEXT_MEASUREMENTS) if text else {"characters"})
+        assert judged.measured["characters"] == len(text)
+        alone = judge_document(text, "en", TextSettings(quality_rules=("fineweb",), measured_rules=()))
+        for name, value in alone.measured.items():
+            assert judged.measured[name] == value
+
+
+def test_rules_that_only_measure_see_the_document_as_it_came() -> None:
+    page = PROSE + "\nHome | About"
+    measured = judge_document(page, "en", TextSettings(quality_rules=("c4",))).measured
+    assert measured["fineweb_punctuated_lines"] == 5 / 6
+    after_c4 = judge_document(page, "en", TextSettings(quality_rules=("c4", "fineweb"))).measured
+    assert after_c4["fineweb_punctuated_lines"] == 1

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,14 @@ import pyarrow.compute as pc
 
 from ummp_assets.clean.cores import available_cores
 from ummp_assets.clean.crash_guard import child_processes, crash_guard
+from ummp_assets.clean.measurements import measured_rows
 from ummp_assets.clean.refusals import Refusal
+from ummp_assets.clean.rules.rule import first_broken
+from ummp_assets.clean.rules.text import MAX_BYTES, TEXT_MEASUREMENTS
 from ummp_assets.clean.runner import CleanedChunk, CleanStage, DropRows, run_clean_stage
 from ummp_assets.clean.text.document import CleanDocument, clean_document
 from ummp_assets.clean.text.near_duplicates import SIGNATURE_FIELD, drop_near_duplicates
 from ummp_assets.clean.text.signatures import sign_texts
-from ummp_assets.reasons import Reason
 from ummp_assets.records import TEXT_SCHEMA, Modality
 from ummp_assets.settings import Settings, TextSettings
 from ummp_assets.storage.index import Index
@@ -28,7 +30,7 @@ from ummp_assets.storage.stages import Manifest, read_manifest, read_table
 __all__ = ["CODE_VERSION", "STAGE", "clean_text"]
 
 STAGE = "clean_text"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 RULES = {
     "decode": "1",
     "main_text": "1",
@@ -45,7 +47,6 @@ _CARRIED_COLUMNS = ("sample_id", "dataset", "uri", "sha256", "label", "attribute
 
 # A process takes about a second to start and load its models, as long as cleaning 5 MB on one core.
 _MIN_BYTES_FOR_PROCESSES = 32 * 2**20
-_STAGE = CleanStage(STAGE, Modality.TEXT, TEXT_SCHEMA, CODE_VERSION, RULES, max_chunk_bytes=8 * 2**20)
 
 
 def clean_text(store: ObjectStore, index: Index, settings: Settings, batch: str) -> Manifest:
@@ -66,13 +67,26 @@ def clean_text(store: ObjectStore, index: Index, settings: Settings, batch: str)
     """
     rules = settings.clean.text
     clean = partial(_clean_chunk, store, rules)
-    run = partial(run_clean_stage, store, index, batch, _STAGE, near_duplicates=_near_duplicates(index, rules))
+    run = partial(run_clean_stage, store, index, batch, _stage(rules), near_duplicates=_near_duplicates(index, rules))
     workers = available_cores()
     if workers == 1 or _text_bytes(store, batch, rules.max_bytes) < _MIN_BYTES_FOR_PROCESSES:
         with crash_guard(store, STAGE, batch, clean) as guarded:
             return run(guarded)
     with ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as threads, child_processes(clean) as isolated:
         return run(isolated, executor=threads, workers=workers)
+
+
+def _stage(rules: TextSettings) -> CleanStage:
+    return CleanStage(
+        name=STAGE,
+        modality=Modality.TEXT,
+        schema=TEXT_SCHEMA,
+        measurements=TEXT_MEASUREMENTS,
+        code_version=CODE_VERSION,
+        # Not a version, but what the measurements are of: rules after `c4` saw what it kept.
+        rules={**RULES, "quality_rules": " ".join(rules.quality_rules)},
+        max_chunk_bytes=8 * 2**20,
+    )
 
 
 def _text_bytes(store: ObjectStore, batch: str, max_bytes: int) -> int:
@@ -92,24 +106,24 @@ def _near_duplicates(index: Index, rules: TextSettings) -> DropRows | None:
 
 
 def _clean_chunk(store: ObjectStore, settings: TextSettings, chunk: pa.RecordBatch) -> CleanedChunk:
-    rows, rejections = [], []
+    rows, rejections, measured = [], [], []
     replaced: Counter[str] = Counter()
     for raw in chunk.to_pylist():
         document = _clean_document(store, settings, raw)
+        measured.append(document.measurements)
         if isinstance(document, Refusal):
             rejections.append(document.of(raw))
             continue
         replaced.update(document.replaced)
         carried = {name: raw[name] for name in _CARRIED_COLUMNS}
-        rows.append(carried | asdict(document) | {"characters": len(document.text)})
+        rows.append(carried | asdict(replace(document, measurements={})) | {"characters": len(document.text)})
     for row, signature in zip(rows, sign_texts([row["text"] for row in rows]), strict=True):
         row[SIGNATURE_FIELD.name] = signature.tobytes() if signature.any() else None
     clean = pa.RecordBatch.from_pylist(rows, schema=TEXT_SCHEMA.append(SIGNATURE_FIELD))
-    return CleanedChunk(clean, rejections, {f"replaced_{kind}": count for kind, count in replaced.items()})
+    numbers = {f"replaced_{kind}": count for kind, count in replaced.items()}
+    return CleanedChunk(clean, rejections, measured_rows(chunk, measured, TEXT_MEASUREMENTS), numbers)
 
 
 def _clean_document(store: ObjectStore, settings: TextSettings, raw: dict[str, Any]) -> CleanDocument | Refusal:
-    if raw["byte_count"] > settings.max_bytes:
-        detail = f"{raw['byte_count']} bytes are more than {settings.max_bytes}"
-        return Refusal(Reason.TEXT_TOO_LARGE, detail, raw["byte_count"])
-    return clean_document(raw_bytes(store, raw), raw["media_type"], settings)
+    too_large = first_broken(raw, [MAX_BYTES], settings)
+    return too_large or clean_document(raw_bytes(store, raw), raw["media_type"], settings)

@@ -3,15 +3,15 @@ as datatrove 0.10 defines them."""
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ummp_assets.clean.refusals import Refusal
+from ummp_assets.clean.rules.text import COUNTED_SENTENCES
 from ummp_assets.clean.text.repetition import duplicate_share
 from ummp_assets.clean.text.scripts import CHARACTER_LANGUAGES, TERMINALS, split_characters
 from ummp_assets.clean.text.words import Words, word_table
-from ummp_assets.reasons import Reason
 from ummp_assets.text_settings import C4Settings, FineWebSettings
 
-__all__ = ["judge_fineweb", "keep_c4_lines"]
+__all__ = ["C4Page", "measure_fineweb", "read_c4_page"]
 
 _CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 _ENDS = (".", "?", "!", '"', "'")
@@ -20,8 +20,27 @@ _POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", 
 _STOPS = tuple(sorted(TERMINALS))
 
 
-def keep_c4_lines(text: str, language: str, settings: C4Settings) -> str | Refusal:
-    """Return the lines of a page that C4 keeps, or the rule for whole pages that it breaks.
+@dataclass(frozen=True, slots=True)
+class C4Page:
+    """What C4 makes of a page.
+
+    Parameters
+    ----------
+    text:
+        The lines that it keeps.
+    has_placeholders:
+        Whether one of them holds "lorem ipsum", for which a page is filtered whatever the settings.
+    measured:
+        Lines with a curly bracket, and sentences: exact below ten or `min_sentences`, else at least so many.
+    """
+
+    text: str
+    has_placeholders: bool
+    measured: dict[str, float]
+
+
+def read_c4_page(text: str, language: str, settings: C4Settings) -> C4Page:
+    """Return the lines of a page that C4 keeps, and what it judges whole pages by.
 
     Lines are dropped that end no sentence, have fewer than three words or one of over a thousand characters, mention
     JavaScript or a policy; pages are filtered that hold "lorem ipsum" or a curly bracket, or keep fewer than five
@@ -39,6 +58,8 @@ def keep_c4_lines(text: str, language: str, settings: C4Settings) -> str | Refus
     lowered = text.lower()
     suspicious = "javascript" in lowered or any(policy in lowered for policy in _POLICIES)
     lorem = "lorem ipsum" in lowered
+    has_placeholders = False
+    curly_lines = 0
     kept: list[str] = []
     for raw in text.splitlines():
         line = _CITATION.sub("", stripped) if "[" in (stripped := raw.strip()) else stripped
@@ -46,19 +67,16 @@ def keep_c4_lines(text: str, language: str, settings: C4Settings) -> str | Refus
             continue
         if not _has_enough_words(stripped, language, settings):
             continue
-        if lorem and "lorem ipsum" in line.lower():
-            return Refusal(Reason.C4_LOREM_IPSUM, 'a line holds "lorem ipsum"')
+        has_placeholders |= lorem and "lorem ipsum" in line.lower()
         if suspicious and "javascript" in line.lower():
             continue
-        if settings.refuse_curly_brackets and "{" in line:
-            return Refusal(Reason.C4_CURLY_BRACKET, "a line holds a curly bracket")
+        curly_lines += "{" in line
         if suspicious and any(policy in line.lower() for policy in _POLICIES):
             continue
         kept.append(line)
-    if (sentences := _count_sentences(kept, language, settings.min_sentences)) < settings.min_sentences:
-        detail = f"{sentences} sentences in the lines that are kept, fewer than {settings.min_sentences}"
-        return Refusal(Reason.C4_TOO_FEW_SENTENCES, detail, sentences)
-    return "\n".join(kept).strip()
+    sentences = _count_sentences(kept, language, max(settings.min_sentences, COUNTED_SENTENCES))
+    measured: dict[str, float] = {"c4_curly_lines": curly_lines, "c4_sentences": sentences}
+    return C4Page("\n".join(kept).strip(), has_placeholders, measured)
 
 
 def _has_enough_words(line: str, language: str, settings: C4Settings) -> bool:
@@ -77,35 +95,23 @@ def _count_sentences(lines: Sequence[str], language: str, enough: int) -> int:
     return sum(table.words(line).sentences for line in lines)
 
 
-def judge_fineweb(text: str, words: Words, settings: FineWebSettings) -> Refusal | None:
-    """Return the first of FineWeb's rules that a page breaks, in the order of the reference, or None.
+def measure_fineweb(text: str, words: Words, settings: FineWebSettings) -> dict[str, float]:
+    """Return what FineWeb's rules judge.
 
     In Chinese, Japanese and Korean a character is a word where line breaks are counted against words.
 
     Parameters
     ----------
     text:
-        The normalised document, not empty.
+        The normalised document.
     words:
         Its words.
     """
     lines = [line for line in text.split("\n") if line.strip()]
-    share = sum(line.endswith(_STOPS) for line in lines) / max(len(lines), 1)
-    if share < settings.min_punctuated_lines:
-        detail = f"{share:.1%} of the lines end a sentence, fewer than {settings.min_punctuated_lines:.1%}"
-        return Refusal(Reason.FINEWEB_TOO_FEW_PUNCTUATED_LINES, detail, share)
-    share = sum(len(line) <= settings.short_line_characters for line in lines) / max(len(lines), 1)
-    if share > settings.max_short_lines:
-        detail = f"{share:.1%} of the lines are short, more than {settings.max_short_lines:.1%}"
-        return Refusal(Reason.FINEWEB_TOO_MANY_SHORT_LINES, detail, share)
-    breaks = text.count("\n")
-    share = duplicate_share(lines)[1] / max(len(text) - breaks, 1)
-    if share > settings.max_duplicate_line_characters:
-        allowed = settings.max_duplicate_line_characters
-        detail = f"{share:.1%} of the characters stand in lines that occurred before, more than {allowed:.1%}"
-        return Refusal(Reason.FINEWEB_DUPLICATE_LINE_CHARACTERS, detail, share)
-    rate = breaks / max(words.count, 1)
-    if rate > settings.max_line_breaks_per_word:
-        detail = f"{rate:.2f} line breaks for each word, more than {settings.max_line_breaks_per_word}"
-        return Refusal(Reason.FINEWEB_TOO_MANY_LINE_BREAKS, detail, rate)
-    return None
+    count, breaks = max(len(lines), 1), text.count("\n")
+    return {
+        "fineweb_punctuated_lines": sum(line.endswith(_STOPS) for line in lines) / count,
+        "fineweb_short_lines": sum(len(line) <= settings.short_line_characters for line in lines) / count,
+        "fineweb_duplicate_line_characters": duplicate_share(lines)[1] / max(len(text) - breaks, 1),
+        "fineweb_line_breaks_per_word": breaks / max(words.count, 1),
+    }

@@ -9,6 +9,7 @@ __all__ = ["datasets_group"]
 _COMMANDS = {
     "list": LazyCommand("datasets.show", "list_command", "List all datasets with their newest version."),
     "show": LazyCommand("datasets.show", "show_command", "Show one version and how to load it."),
+    "preview": LazyCommand("datasets.preview", "preview_command", "Say what other rules would gain and lose."),
     "verify": LazyCommand("datasets.verify", "verify_command", "Compare every shard of a version with the manifest."),
 }
 
