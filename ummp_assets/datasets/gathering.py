@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ummp_assets.datasets.packing import is_packed
+from ummp_assets.datasets.large_values import Values
+from ummp_assets.datasets.row_groups import GroupRows
 from ummp_assets.errors import InvalidInput
 
-__all__ = ["Piece", "Window", "join_pieces", "shuffled_window", "whole_window"]
+__all__ = ["Piece", "Window", "join_pieces", "window_of"]
 
-_LARGE_BYTES = 4_096
 _MAX_BATCH_BYTES = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Values:
+class _Places:
     """One column of large values: the bytes of each row group, and where each row of the window begins and ends."""
 
     blocks: Sequence[npt.NDArray[np.uint8]]
@@ -32,15 +32,12 @@ class _Values:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Rows in the order in which they are given: `rows` holds the small columns, `large` the others."""
+    """Rows in the order in which they are given."""
 
-    rows: pa.RecordBatch
-    large: dict[str, _Values]
+    num_rows: int
+    small: dict[str, pa.Array]
+    large: dict[str, _Places]
     schema: pa.Schema
-
-    @property
-    def num_rows(self) -> int:
-        return int(self.rows.num_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,61 +49,79 @@ class Piece:
     rows: int
 
 
-def whole_window(rows: pa.RecordBatch) -> Window:
-    """Return rows that are given as they stand."""
-    return Window(rows, {}, rows.schema)
+def window_of(groups: Sequence[GroupRows], order: npt.NDArray[np.int64] | None, skip: int = 0) -> Window:
+    """Return rows of one schema in another order, without the first `skip` of them.
 
-
-def shuffled_window(groups: Sequence[pa.RecordBatch], order: npt.NDArray[np.int64]) -> Window:
-    """Return packed rows of one schema in another order: row i of the window is row `order[i]` of all groups."""
+    Parameters
+    ----------
+    order:
+        Row i of all is row `order[i]` of the groups; None: they come as they stand.
+    """
     schema = groups[0].schema
-    large = [field.name for field in schema if is_packed(field) and _is_large(groups, field.name)]
-    small = [name for name in schema.names if name not in large]
-    # A batch without columns forgets how many rows it has.
-    plain = pa.Table.from_batches([group.select(small) for group in groups]).combine_chunks() if small else None
-    rows = plain.to_batches()[0].take(_indices(order)) if plain is not None else _only_rows(len(order))
     starts = np.cumsum([0, *(group.num_rows for group in groups)])
-    block = np.searchsorted(starts, order, side="right") - 1
-    local = order - starts[block]
-    return Window(rows, {name: _values(groups, name, block, local) for name in large}, schema)
+    chosen = (np.arange(starts[-1]) if order is None else order)[skip:]
+    block = np.searchsorted(starts, chosen, side="right") - 1
+    local = chosen - starts[block]
+    small, large = {}, {}
+    for name in schema.names:
+        # An older shard may lack a column that is large in the others.
+        if all(name in group.large for group in groups):
+            large[name] = _places([group.large[name] for group in groups], block, local)
+        else:
+            column = _concat([_column(group, name) for group in groups])
+            small[name] = column.slice(skip) if order is None else column.take(_indices(chosen))
+    return Window(len(chosen), small, large, schema)
 
 
 def join_pieces(pieces: Sequence[Piece]) -> pa.RecordBatch:
     """Return the rows of the pieces, of one schema, as one batch; raises `InvalidInput` when it exceeds 2 GiB."""
-    first = pieces[0].window
-    if any(piece.window.large.keys() != first.large.keys() for piece in pieces):
-        return pa.concat_batches([join_pieces([piece]) for piece in pieces])
-    parts = [piece.window.rows.slice(piece.start, piece.rows) for piece in pieces]
-    rows = parts[0] if len(parts) == 1 else pa.concat_batches(parts)
-    if not first.large:
-        return rows
-    columns = [_gather(pieces, name) if name in first.large else rows.column(name) for name in first.schema.names]
-    return pa.RecordBatch.from_arrays(columns, schema=first.schema)
+    schema = pieces[0].window.schema
+    return pa.RecordBatch.from_arrays([_join(pieces, name) for name in schema.names], schema=schema)
 
 
-def _is_large(groups: Sequence[pa.RecordBatch], name: str) -> bool:
-    columns = [group.column(name) for group in groups]
-    if any(column.null_count for column in columns):
-        return False
-    byte_count: int = sum(column.nbytes for column in columns)
-    return byte_count >= _LARGE_BYTES * sum(len(column) for column in columns)
+def _join(pieces: Sequence[Piece], name: str) -> pa.Array:
+    if all(name in piece.window.large for piece in pieces):
+        return _gather(name, [span for piece in pieces for span in _spans(piece, name)])
+    parts = [
+        piece.window.small[name].slice(piece.start, piece.rows)
+        if name in piece.window.small
+        else _gather(name, list(_spans(piece, name)))
+        for piece in pieces
+    ]
+    return _concat(parts)
 
 
-def _values(
-    groups: Sequence[pa.RecordBatch], name: str, block: npt.NDArray[np.int64], local: npt.NDArray[np.int64]
-) -> _Values:
-    blocks, begin, end = [], np.empty(len(block), np.int64), np.empty(len(block), np.int64)
-    for number, group in enumerate(groups):
-        column = group.column(name)
-        offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, column.offset * 4)
-        blocks.append(np.frombuffer(column.buffers()[2], np.uint8))
+def _concat(columns: Sequence[pa.Array]) -> pa.Array:
+    return columns[0] if len(columns) == 1 else pa.concat_arrays(columns)
+
+
+def _column(group: GroupRows, name: str) -> pa.Array:
+    if name in group.small:
+        return group.small[name]
+    values = group.large[name]
+    places = zip(values.begin.tolist(), values.end.tolist(), strict=True)
+    return _gather(name, [(values.data, begin, end) for begin, end in places])
+
+
+def _places(values: Sequence[Values], block: npt.NDArray[np.int64], local: npt.NDArray[np.int64]) -> _Places:
+    begin, end = np.empty(len(block), np.int64), np.empty(len(block), np.int64)
+    for number, item in enumerate(values):
         mine = block == number
-        begin[mine], end[mine] = offsets[local[mine]], offsets[local[mine] + 1]
-    return _Values(blocks, block, begin, end)
+        begin[mine], end[mine] = item.begin[local[mine]], item.end[local[mine]]
+    return _Places([item.data for item in values], block, begin, end)
 
 
-def _gather(pieces: Sequence[Piece], name: str) -> pa.Array:
-    spans = [span for piece in pieces for span in _spans(piece, name)]
+_Span = tuple[npt.NDArray[np.uint8], int, int]
+
+
+def _spans(piece: Piece, name: str) -> Iterator[_Span]:
+    places = piece.window.large[name]
+    mine = slice(piece.start, piece.start + piece.rows)
+    parts = (part[mine].tolist() for part in (places.block, places.begin, places.end))
+    return ((places.blocks[block], begin, end) for block, begin, end in zip(*parts, strict=True))
+
+
+def _gather(name: str, spans: Sequence[_Span]) -> pa.Array:
     offsets = np.cumsum([0, *(end - begin for _, begin, end in spans)])
     if offsets[-1] > _MAX_BATCH_BYTES:
         raise InvalidInput(f"a batch of {len(spans)} rows has {offsets[-1]:,} bytes of {name}: lower batch_rows")
@@ -118,17 +133,6 @@ def _gather(pieces: Sequence[Piece], name: str) -> pa.Array:
         data[position : position + end - begin] = block[begin:end]
         position += end - begin
     return pa.Array.from_buffers(pa.binary(), len(spans), [None, pa.py_buffer(offsets.astype(np.int32)), buffer])
-
-
-def _spans(piece: Piece, name: str) -> Iterator[tuple[npt.NDArray[np.uint8], int, int]]:
-    values = piece.window.large[name]
-    mine = slice(piece.start, piece.start + piece.rows)
-    places = (part[mine].tolist() for part in (values.block, values.begin, values.end))
-    return ((values.blocks[block], begin, end) for block, begin, end in zip(*places, strict=True))
-
-
-def _only_rows(count: int) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.nulls(count)], ["_"])
 
 
 def _indices(order: npt.NDArray[np.int64]) -> pa.Array:

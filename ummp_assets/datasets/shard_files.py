@@ -21,6 +21,7 @@ from ummp_assets.storage.tables import hash_footer
 __all__ = ["ShardKey", "ShardWriter", "check_footer", "damaged", "read_shard", "scan_batch_rows"]
 
 _ROW_GROUP_BYTES = 8 * 2**20
+_MAX_PAGE_BYTES = 2**30
 _MAX_PENDING_BYTES = 256 * 2**20
 _SCAN_BYTES = 16 * 2**20
 _MAX_SCAN_ROWS = 1_024
@@ -65,6 +66,10 @@ class _OpenShard:
                 self._schema,
                 compression={field.name: _compression(field) for field in self._schema},
                 use_dictionary=[field.name for field in self._schema if pa.types.is_string(field.type)],
+                # Least and greatest picture are of no use to anybody, and would stand in the way of `large_values`.
+                write_statistics=[field.name for field in self._schema if not is_packed(field)],
+                # One page a column of a row group, so that `large_values` reads its values in one piece.
+                data_page_size=_MAX_PAGE_BYTES,
                 write_page_checksum=True,
             )
         self._writer.write_table(pa.Table.from_batches(self._rows, self._schema).combine_chunks())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ummp_assets.datasets.gathering import Piece, Window, join_pieces, shuffled_window, whole_window
+from ummp_assets.datasets.gathering import Piece, Window, join_pieces, window_of
 from ummp_assets.datasets.packing import unpack
 from ummp_assets.datasets.reading_order import Part, RowGroup, deal, order_groups
 from ummp_assets.datasets.row_groups import RowGroupReader
@@ -19,14 +19,15 @@ from ummp_assets.storage.objects import ObjectStore
 __all__ = ["BatchStream"]
 
 _BUFFER_GROUPS = 8
-_WINDOWS_AHEAD = 2
+_BUFFERS_AHEAD = 1
+_GROUPS_AHEAD = 3
 
 
 class BatchStream:
     """Batches of one part of one epoch of a dataset; iterating again goes on with the next epoch.
 
-    The order depends on the version, the seed, the epoch and the part, never on timing. Memory is bounded by the
-    buffer of 8 row groups (about 64 MiB) times the 3 that are in work.
+    The order depends on the version, the seed, the epoch and the part, never on timing. Memory is bounded by 3 buffers
+    of 8 row groups (each about 64 MiB): one that is given out, one that is read ahead, and what is left of an earlier.
     """
 
     def __init__(
@@ -106,13 +107,13 @@ class BatchStream:
     def _windows(self) -> Iterator[Window]:
         """Yield the rows of one buffer after another, from the position on, read ahead in a thread."""
         reader = RowGroupReader(self._store, self._shards, self._schemas)
-        plan = list(self._plan(reader))
+        ahead = _GROUPS_AHEAD if self._seed is None else _BUFFERS_AHEAD
         under_way: deque[Future[Window]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="ummp-read") as pool:
             try:
-                for number, groups, skip in plan:
+                for number, groups, skip in list(self._plan(reader)):
                     under_way.append(pool.submit(self._read, reader, number, groups, skip))
-                    if len(under_way) > _WINDOWS_AHEAD:
+                    if len(under_way) > ahead:
                         yield under_way.popleft().result()
                 while under_way:
                     yield under_way.popleft().result()
@@ -135,10 +136,10 @@ class BatchStream:
     def _read(self, reader: RowGroupReader, number: int, groups: Sequence[RowGroup], skip: int) -> Window:
         rows = [reader.read(group) for group in groups]
         if self._seed is None:
-            return whole_window(rows[0].slice(skip))
+            return window_of(rows, None, skip)
         seed = [self._seed, self._epoch, self._part.index, number]
         order = np.random.default_rng(seed).permutation(sum(group.rows for group in groups))
-        return shuffled_window(rows, order[skip:])
+        return window_of(rows, order, skip)
 
 
 def _windows_of(groups: Sequence[RowGroup], reader: RowGroupReader, size: int) -> Iterator[list[RowGroup]]:
