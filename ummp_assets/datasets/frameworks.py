@@ -1,9 +1,11 @@
 """A dataset in PyTorch, TensorFlow and Hugging Face `datasets`, each imported only when it is asked for."""
 
 import importlib
-from collections.abc import Iterator
-from dataclasses import replace
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ummp_assets.datasets.model_inputs import InputOptions, InputStream
 from ummp_assets.datasets.reading_order import Part
@@ -14,50 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["to_hf", "to_tf", "to_torch"]
 
+_MAX_HF_SHARDS = 64
+
 
 def to_torch(
     dataset: "Dataset", batch_rows: int, shuffle_seed: int | None, part: Part, options: InputOptions | None
 ) -> Any:
     """Return a `torch.utils.data.IterableDataset` of model inputs; see `Dataset.to_torch`."""
-    torch = _import("torch", "ummp-assets[torch]")
-    loading = _import("torch.utils.data", "ummp-assets[torch]")
+    _import("torch", "ummp-assets[torch]")
+    from ummp_assets.datasets.torch_dataset import TorchDataset
 
-    class TorchDataset(loading.IterableDataset):  # type: ignore[misc, name-defined]
-        """Batches of tensors; each loader worker reads its own share."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self._stream: InputStream | None = None
-            self._epoch = 0
-
-        def __iter__(self) -> Iterator[dict[str, Any]]:
-            for item in self._opened():
-                yield {
-                    name: torch.from_numpy(value) if hasattr(value, "dtype") else value for name, value in item.items()
-                }
-
-        def set_epoch(self, epoch: int) -> None:
-            """Start an epoch from its beginning; call it before each epoch, so that all workers know."""
-            self._epoch = epoch
-            if self._stream is not None:
-                self._stream.set_epoch(epoch)
-
-        def state_dict(self) -> dict[str, Any]:
-            return self._opened().state_dict()
-
-        def load_state_dict(self, state: dict[str, Any]) -> None:
-            self._opened().load_state_dict(state)
-
-        def _opened(self) -> InputStream:
-            if self._stream is None:
-                worker = loading.get_worker_info()
-                share = part if worker is None else replace(part, worker=worker.id, workers=worker.num_workers)
-                batches = dataset.iter_batches(batch_rows, shuffle_seed=shuffle_seed, part=share)
-                self._stream = InputStream(batches, options)
-                self._stream.set_epoch(self._epoch)
-            return self._stream
-
-    return TorchDataset()
+    return TorchDataset(dataset, batch_rows, shuffle_seed, part, options)
 
 
 def to_tf(
@@ -65,14 +34,21 @@ def to_tf(
 ) -> Any:
     """Return a `tf.data.Dataset` of model inputs; see `Dataset.to_tf`."""
     tf = _import("tensorflow", "tensorflow")
-    first = next(iter(InputStream(dataset.iter_batches(min(batch_rows, 2)), options)))
-    names = [name for name, value in first.items() if hasattr(value, "dtype")]
-    signature = {name: tf.TensorSpec((None, *[None] * (first[name].ndim - 1)), first[name].dtype) for name in names}
-    stream = InputStream(dataset.iter_batches(batch_rows, shuffle_seed=shuffle_seed, part=part), options)
+    example = next(iter(InputStream(dataset.iter_batches(min(batch_rows, 2)), options)), None)
+    if example is None:
+        raise InvalidInput(f"the split {dataset.split} of {dataset.version.dataset} has no row to take the shapes from")
+    kinds = {name: value.dtype if hasattr(value, "dtype") else tf.string for name, value in example.items()}
+    signature = {
+        name: tf.TensorSpec((None, *[None] * (np.ndim(value) - 1)), kinds[name]) for name, value in example.items()
+    }
+    epochs = itertools.count()
 
     def items() -> Iterator[dict[str, Any]]:
+        # A stream of its own for each iteration: TensorFlow may leave one before its end, and read ahead in the next.
+        stream = InputStream(dataset.iter_batches(batch_rows, shuffle_seed=shuffle_seed, part=part), options)
+        stream.set_epoch(next(epochs))
         for item in stream:
-            yield {name: item[name] for name in names}
+            yield {name: value if hasattr(value, "dtype") else _json(value) for name, value in item.items()}
 
     return tf.data.Dataset.from_generator(items, output_signature=signature)
 
@@ -80,9 +56,22 @@ def to_tf(
 def to_hf(dataset: "Dataset") -> Any:
     """Return a `datasets.IterableDataset` of samples; see `Dataset.to_hf`."""
     datasets = _import("datasets", "datasets")
+    count = max(1, min(len(dataset.shards), _MAX_HF_SHARDS))
+    parts = [Part(rank, count) for rank in range(count)]
+    # A list among the arguments is what `datasets` divides among its workers and ranks.
+    return datasets.IterableDataset.from_generator(_samples, gen_kwargs={"dataset": dataset, "parts": parts})
+
+
+def _samples(dataset: "Dataset", parts: Sequence[Part]) -> Iterator[dict[str, Any]]:
     from ummp_assets.datasets.exports.samples import iter_samples
 
-    return datasets.IterableDataset.from_generator(iter_samples, gen_kwargs={"dataset": dataset})
+    for part in parts:
+        yield from iter_samples(dataset, part)
+
+
+def _json(values: Sequence[str | None]) -> list[str]:
+    # TensorFlow has no missing strings; labels are JSON.
+    return ["null" if value is None else value for value in values]
 
 
 def _import(module: str, requirement: str) -> Any:

@@ -154,8 +154,9 @@ class Dataset:
     ) -> Any:
         """Return a `torch.utils.data.IterableDataset` whose items are batches of tensors, as `InputStream` describes.
 
-        Use it with `DataLoader(..., batch_size=None)`: each loader worker reads its own share of the part. It has
-        `set_epoch`, `state_dict` and `load_state_dict`, the protocol of torchdata's StatefulDataLoader.
+        Use it with `DataLoader(..., batch_size=None)`: each loader worker reads its own share of the part. Call
+        `set_epoch` before each epoch, else workers that are started anew give the first one again. It has `state_dict`
+        and `load_state_dict`, so that torchdata's StatefulDataLoader resumes in mid-epoch, with workers, too.
 
         Raises `InvalidInput` when PyTorch is not installed.
         """
@@ -171,12 +172,17 @@ class Dataset:
     ) -> Any:
         """Return a `tf.data.Dataset` whose items are batches of tensors, as `InputStream` describes.
 
-        Raises `InvalidInput` when TensorFlow is not installed.
+        Sample ids and labels are strings, a label that is missing `null`. Each iteration is the next epoch.
+
+        Raises `InvalidInput` when TensorFlow is not installed, or when there is no row.
         """
         return to_tf(self, batch_rows, shuffle_seed, part or Part(), options)
 
     def to_hf(self) -> Any:
         """Return a Hugging Face `datasets.IterableDataset` of single samples, arrays as NumPy arrays.
+
+        It has a shard for each of this dataset's, up to 64, which `split_dataset_by_node`, `shuffle` and loader workers
+        divide among themselves.
 
         Raises `InvalidInput` when `datasets` is not installed.
         """

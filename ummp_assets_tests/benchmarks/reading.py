@@ -52,11 +52,13 @@ print(json.dumps({
 def measure(quick: bool) -> Report:
     """Measure all modalities and orders; `quick` reads fewer samples for less time."""
     report = Report()
-    sizes = Sizes(1_200, 12_000, 1_200) if quick else Sizes(3_000, 30_000, 3_000)
-    seconds, rounds = (0.7, 2) if quick else (1.2, 4)
+    sizes = Sizes(1_200, 12_000, 900) if quick else Sizes(2_400, 18_000, 1_800)
+    seconds, rounds = (0.6, 2) if quick else (1.0, 3)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         settings = load_settings(
-            home=Path(folder) / "home", datasets=DatasetSettings(test_fraction=0, validation_fraction=0)
+            home=Path(folder) / "home",
+            store_fsync=False,
+            datasets=DatasetSettings(test_fraction=0, validation_fraction=0),
         )
         fill(settings, sizes)
         peers = {name: stack.enter_context(peer) for name in PEERS if (peer := Peer.find(name))}

@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +13,8 @@ from ummp_assets.errors import InvalidInput
 from ummp_assets.settings import DatasetSettings, load_settings
 from ummp_assets.storage.index import open_index
 from ummp_assets.storage.objects import open_store
-from ummp_assets_tests.benchmarks.harness import peer_python
 from ummp_assets_tests.datasets.batches import SIDE, Sample, pixels, put_batch, texts
 from ummp_assets_tests.datasets.test_commit import commit
-
-_PYTORCH = ["torch", "numpy>=2", "pyarrow>=20,<27", "pydantic>=2.10,<3", "pydantic-settings>=2.7,<3", "fsspec"]
 
 
 @pytest.fixture(scope="module")
@@ -105,31 +100,3 @@ def test_a_dataset_without_arrays_says_which_columns_it_has(datasets: dict[str, 
     dataset = open_dataset("mixed", modality="text", columns=["text"], settings=load_settings(home=home))
     with pytest.raises(InvalidInput, match="none of token_ids, image and log_mel is among the columns text"):
         next(iter(InputStream(dataset.iter_batches())))
-
-
-def test_pytorch_loader_workers_share_the_samples(datasets: dict[str, Dataset], home: Path) -> None:
-    if not os.environ.get("UMMP_PEER_TESTS"):
-        pytest.skip("set UMMP_PEER_TESTS=1 to install PyTorch into an environment of its own and read there")
-    python = peer_python("torch", _PYTORCH)
-    if python is None:
-        pytest.skip("PyTorch cannot be installed here")
-    script = (
-        "import json, sys\nfrom torch.utils.data import DataLoader\n"
-        "from ummp_assets.datasets.reader import open_dataset\nfrom ummp_assets.settings import load_settings\n"
-        "dataset = open_dataset('mixed', modality='image', settings=load_settings(home=sys.argv[1]))\n"
-        "items = list(DataLoader(dataset.to_torch(3, shuffle_seed=1), batch_size=None, num_workers=2))\n"
-        "ids = sorted(name for item in items for name in item['sample_id'])\n"
-        "print(json.dumps([ids, str(items[0]['image'].dtype), list(items[0]['image'].shape[1:])]))\n"
-    )
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [str(python), "-c", script, str(home)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3_000:]
-    ids, dtype, shape = json.loads(done.stdout.splitlines()[-1])
-    assert ids == sorted(datasets["image"].to_arrow().column("sample_id").to_pylist())
-    assert (dtype, shape) == ("torch.float32", [3, SIDE, SIDE])

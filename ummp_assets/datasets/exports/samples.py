@@ -7,19 +7,20 @@ import numpy as np
 import pyarrow as pa
 
 from ummp_assets.datasets.reader import Dataset
+from ummp_assets.datasets.reading_order import Part
 
 __all__ = ["iter_samples", "shape_of"]
 
 _ROWS = 64
 
 
-def iter_samples(dataset: Dataset) -> Iterator[dict[str, Any]]:
+def iter_samples(dataset: Dataset, part: Part | None = None) -> Iterator[dict[str, Any]]:
     """Yield each row as a dictionary, in order: arrays of numbers as NumPy arrays of their shape, the rest as Python
     values.
 
     Spectrograms have the shape (mel_bins, frames).
     """
-    for rows in dataset.iter_batches(_ROWS):
+    for rows in dataset.iter_batches(_ROWS, part=part):
         columns = {field.name: _values(rows.column(field.name), field.type) for field in rows.schema}
         for position in range(rows.num_rows):
             sample = {name: values[position] for name, values in columns.items()}
