@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import importlib.util
 import pydoc_data.topics
 import re
 import sysconfig
@@ -11,6 +12,8 @@ from pathlib import Path
 __all__ = ["english_documents"]
 
 _MIN_CHARACTERS, _MAX_CHARACTERS = 600, 4_400
+# Parsed only where more documents are asked for than the rest gives: it takes ten seconds.
+_DOCUMENTED_PACKAGES = ("numpy", "sqlalchemy", "dagster", "networkx")
 _PARAGRAPH_END = re.compile(r"(\n\s*\n)")
 
 
@@ -20,6 +23,8 @@ def english_documents(count: int) -> list[str]:
     Longer texts are cut at paragraph ends. At most `count` are returned, spread evenly over all that are found.
     """
     documents = list(dict.fromkeys(part for text in _texts() for part in _cut(text)))
+    if len(documents) < count:
+        documents = list(dict.fromkeys([*documents, *(part for text in _package_texts() for part in _cut(text))]))
     step = max(1, len(documents) // count)
     return documents[::step][:count]
 
@@ -34,6 +39,13 @@ def _texts() -> Iterator[str]:
     library = Path(sysconfig.get_path("stdlib"))
     for path in sorted([*library.glob("*.py"), *library.glob("*/*.py")]):
         yield _docstrings(path)
+
+
+def _package_texts() -> Iterator[str]:
+    for name in _DOCUMENTED_PACKAGES:
+        spec = importlib.util.find_spec(name)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            yield from map(_docstrings, sorted(Path(folder).rglob("*.py")))
 
 
 def _docstrings(path: Path) -> str:

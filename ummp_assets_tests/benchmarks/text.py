@@ -3,14 +3,15 @@
 
     python -m ummp_assets_tests.benchmarks.text [--quick] [--json]
 
-Every filter judges every document, whatever the others said. Each round takes other documents, and our table of words
-starts empty in each: what a long run remembers from earlier documents only makes it faster (`warm` in the rows).
+Every filter judges every document, whatever the others said. Our table of words starts empty in each round: what a long
+run remembers from earlier documents only makes it faster (`warm` in the rows).
 """
 
 import json
 import statistics
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,18 +83,15 @@ def judge_by_peer(python: Path, texts: Sequence[str]) -> tuple[float, Verdicts]:
 
 
 def measure(quick: bool) -> Report:
-    rounds = 2 if quick else 5
-    documents = english_documents(rounds * 900)
-    shares = [documents[number::rounds] for number in range(rounds)]
+    rounds = 2 if quick else 3
+    documents = english_documents(1_200 if quick else 3_000)
     python = peer_python("datatrove", _PEER)
-    verdicts: dict[str, list[Verdicts]] = {"ours": [], "datatrove": []}
+    verdicts: dict[str, Verdicts] = {}
 
     def contender(name: str, judge: Callable[[Sequence[str]], tuple[float, Verdicts]]) -> Callable[[], float]:
         def run() -> float:
-            texts = shares[len(verdicts[name])]
-            seconds, found = judge(texts)
-            verdicts[name].append(found)
-            return len(texts) / seconds
+            seconds, verdicts[name] = judge(documents)
+            return len(documents) / seconds
 
         return run
 
@@ -110,7 +108,7 @@ def measure(quick: bool) -> Report:
     report = Report(rows=rows)
     if python is not None:
         report.ratios["vs_datatrove"] = ratio(figures["ours"], figures["datatrove"])
-        report.ratios["same_verdict"] = _compare(documents, rounds, verdicts, rows)
+        report.ratios["same_verdict"] = _compare(documents, verdicts["ours"], verdicts["datatrove"], rows)
     return report
 
 
@@ -121,30 +119,25 @@ def _warm_rate(documents: Sequence[str]) -> float:
     return len(documents) / seconds
 
 
-def _compare(
-    documents: Sequence[str], rounds: int, verdicts: dict[str, list[Verdicts]], rows: list[dict[str, Any]]
-) -> float:
-    """Add a row for each filter and each difference; return the share of documents without one."""
-    pairs = [
-        (documents[number::rounds][place], ours, theirs)
-        for number in range(rounds)
-        for place, (ours, theirs) in enumerate(
-            zip(verdicts["ours"][number], verdicts["datatrove"][number], strict=True)
-        )
-    ]
+def _compare(documents: Sequence[str], mine: Verdicts, theirs: Verdicts, rows: list[dict[str, Any]]) -> float:
+    """Add a row for each filter and each kind of difference; return the share of documents without one."""
     for place, name in enumerate(_FILTERS):
-        same = sum((ours[place] is None) == (theirs[place] is None) for _, ours, theirs in pairs)
-        rejected = sum(theirs[place] is not None for _, _, theirs in pairs)
-        rows.append({"filter": name, "same_verdict": same / len(pairs), "rejected_by_datatrove": rejected / len(pairs)})
+        same = sum((ours[place] is None) == (peers[place] is None) for ours, peers in zip(mine, theirs, strict=True))
+        rejected = sum(peers[place] is not None for peers in theirs)
+        share = rejected / len(documents)
+        rows.append({"filter": name, "same_verdict": same / len(documents), "rejected_by_datatrove": share})
     differing = [
-        (text, name, ours[place], theirs[place])
-        for text, ours, theirs in pairs
+        (text, name, ours[place], peers[place])
+        for text, ours, peers in zip(documents, mine, theirs, strict=True)
         for place, name in enumerate(_FILTERS)
-        if (ours[place] is None) != (theirs[place] is None)
+        if (ours[place] is None) != (peers[place] is None)
     ]
-    for text, name, ours, theirs in differing:
-        notice(f"{name}: ours {ours}, datatrove {theirs}: {text[:100]!r}")
-    return 1 - len({text for text, *_ in differing}) / len(pairs)
+    for text, name, here, there in differing:
+        notice(f"{name}: ours {here}, datatrove {there}: {text[:100]!r}")
+    kinds = Counter((name, here, there) for _, name, here, there in differing)
+    for (name, here, there), count in kinds.most_common():
+        rows.append({"difference": name, "ours": here, "datatrove": there, "documents": count})
+    return 1 - len({text for text, *_ in differing}) / len(documents)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,13 @@ _ABBREVIATIONS = frozenset(
         "\\t",
     ]
 )
-_WRAPPED = re.compile('([(\\[{<"“‘*_#&`]*)([^\\W\\d_]*[a-zß-öø-ÿ]{2})([,:;!?)\\]}>"”*_`]*(?:\\.[)\\]}>"”*_`]*)?)')
+# A word between marks, or a name with underscores, that ends in two small letters, two capitals or a digit.
+# Abbreviations left aside, the rules below would neither split it nor keep a mark with it.
+_WRAPPED = re.compile(
+    r"([(\[{\"“‘*_#&`]*+)"
+    r"((?:[^\W_]++_++)*+(?:[^\W\d_]*(?:[a-zß-öø-ÿ]{2}|[A-Z]{2})|[^\W_]*[0-9]))"
+    r"([,:;!?(){}\[\]>\"”*_`]*+(?:\.[,:;(){}\[\]>\"”*_`]*+)?+)"
+)
 # Taking marks off one by one is quadratic: 98 s for a mebibyte of brackets. No word of a language is that long.
 _MAX_CHARACTERS, _RUN_OR_MARK = 1_000, re.compile(r"\w+|[^\w\s]")
 _APOSTROPHES = frozenset("'’")

@@ -80,7 +80,13 @@ def read_c4_page(text: str, language: str, settings: C4Settings) -> C4Page:
 
 
 def _has_enough_words(line: str, language: str, settings: C4Settings) -> bool:
-    words = split_characters(line) if language in CHARACTER_LANGUAGES else line.split()
+    if language in CHARACTER_LANGUAGES:
+        words = split_characters(line)
+    elif len(line) <= settings.max_word_characters:
+        # Only whether there are enough: the rest of the line stays whole.
+        words = line.split(None, settings.min_words_per_line)
+    else:
+        words = line.split()
     if len(words) < settings.min_words_per_line:
         return False
     return len(line) <= settings.max_word_characters or max(map(len, words)) <= settings.max_word_characters

@@ -1,8 +1,8 @@
 """A document's words as arrays: split once, numbered once, so that every rule after it is arithmetic.
 
 Text repeats itself: a chunk between spaces is split at its first sight and looked up afterwards, which leaves one
-dictionary look-up a chunk and no Python per word. The tables forget everything when they grow large; nothing depends
-on what they remember.
+dictionary look-up a chunk and no Python per word: what a chunk's number stands for is arithmetic, too. The tables
+forget everything when they grow large; nothing depends on what they remember.
 """
 
 import re
@@ -10,8 +10,6 @@ from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +25,6 @@ from ummp_assets.clean.text.scripts import (
 )
 
 __all__ = ["WordTable", "Words", "split_words", "word_table"]
-
-_Value = TypeVar("_Value")
 
 _MAX_CHUNKS = 200_000
 
@@ -94,23 +90,33 @@ class WordTable:
         """Return the words of a text."""
         if len(self._chunks) > _MAX_CHUNKS:
             self._forget()
-        chunks = self._chunks
-        numbers = np.fromiter(chain.from_iterable([chunks[chunk] for chunk in text.split()]), np.int64)
+        chunks = np.fromiter(map(self._chunks.__getitem__, text.split()), np.int64)
+        begins = np.frombuffer(self._begins, np.int64)
+        firsts = begins[chunks]
+        counts = begins[chunks + 1] - firsts
+        ends = np.cumsum(counts)
+        places = np.arange(ends[-1] if len(ends) else 0)
+        places += np.repeat(firsts - (ends - counts), counts)
+        numbers = np.frombuffer(self._words, np.int64)[places]
         stop_words = None
         if self._stop_words is not None:
-            stop_words = len(np.unique(numbers[numbers < len(self._stop_words)]))
+            stop_words = int(np.count_nonzero(np.bincount(numbers[numbers < len(self._stop_words)])))
         lengths = np.frombuffer(self._lengths, np.int64)[numbers]
         return Words(numbers, lengths, np.frombuffer(self._flags, np.uint8)[numbers], stop_words)
 
     def _forget(self) -> None:
         self._lengths, self._flags = array("q"), array("B")
-        numbers = _Memory(self._number)
-        split = self._split
-        self._chunks: _Memory[tuple[int, ...]] = _Memory(
-            lambda chunk: tuple(map(numbers.__getitem__, split(chunk))),
-        )
+        self._numbers = _Memory(self._number)
+        # The words of chunk n are those from begins[n] to begins[n + 1].
+        self._words, self._begins = array("q"), array("q", [0])
+        self._chunks = _Memory(self._split_new)
         for word in self._stop_words or ():
-            numbers[word] = self._number(word)
+            self._numbers[word] = self._number(word)
+
+    def _split_new(self, chunk: str) -> int:
+        self._words.extend(map(self._numbers.__getitem__, self._split(chunk)))
+        self._begins.append(len(self._words))
+        return len(self._begins) - 2
 
     def _number(self, word: str) -> int:
         self._lengths.append(len(word))
@@ -118,15 +124,15 @@ class WordTable:
         return len(self._flags) - 1
 
 
-class _Memory(dict[str, _Value]):
-    """What was computed for each text, computed when first asked for."""
+class _Memory(dict[str, int]):
+    """The number of each text, given when first asked for."""
 
-    def __init__(self, compute: Callable[[str], _Value]) -> None:
+    def __init__(self, number: Callable[[str], int]) -> None:
         super().__init__()
-        self._compute = compute
+        self._number = number
 
-    def __missing__(self, text: str) -> _Value:
-        value = self[text] = self._compute(text)
+    def __missing__(self, text: str) -> int:
+        value = self[text] = self._number(text)
         return value
 
 
