@@ -1,4 +1,5 @@
-"""UMMP for training code: submit what is to be collected, wait for datasets and read them, report logs and parameters.
+"""UMMP for training code: submit what is to be collected, wait for datasets, read and trace them, report logs and
+parameters.
 
 >>> import ummp_assets
 >>> ummp_assets.submit(["https://example.org/cat.jpg"], dataset="cats")  # doctest: +SKIP
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ummp_assets.datasets.reader import Dataset, open_dataset
+    from ummp_assets.datasets.trace import trace
     from ummp_assets.datasets.versions import DatasetVersion
     from ummp_assets.datasets.waiting import wait_for_dataset
     from ummp_assets.errors import Permanent, Transient, UmmpError
@@ -39,6 +41,7 @@ __all__ = [
     "open_dataset",
     "publish_parameters",
     "submit",
+    "trace",
     "wait_for_dataset",
 ]
 
@@ -58,6 +61,7 @@ _MODULES = {
     "open_dataset": "datasets.reader",
     "publish_parameters": "training.publishing",
     "submit": "messages.submitting",
+    "trace": "datasets.trace",
     "wait_for_dataset": "datasets.waiting",
 }
 

@@ -300,6 +300,9 @@ class DatasetSettings(BaseModel):
     purge_delay_hours: Annotated[float, Field(ge=0, le=8_760)] = Field(
         24.0, description="Shards of versions that a takedown withdrew are purged after this time."
     )
+    garbage_age_hours: Annotated[float, Field(ge=1, le=8_760)] = Field(
+        24.0, description="Files that no manifest names are collected at this age; it must exceed the longest run."
+    )
 
     @model_validator(mode="after")
     def _leave_room_for_training(self) -> Self:
@@ -369,6 +372,9 @@ class Settings(BaseSettings):
     store: str | None = Field(None, description="Root of the store: a folder or an fsspec URL. Not set: <home>/store.")
     store_fsync: bool = Field(
         True, description="Whether a put into a local store survives a power cut, not only the end of its process."
+    )
+    replica: str | None = Field(
+        None, description="Root of a second copy of the store, kept by the upkeep: a folder or an fsspec URL."
     )
     index: str | None = Field(None, description="SQLAlchemy URL of the index. Not set: SQLite at <home>/index.db.")
     intake: IntakeSettings = IntakeSettings()

@@ -25,6 +25,12 @@ _COMMANDS = {
     "datasets": LazyCommand(
         "datasets.group", "datasets_group", "List, compare, export, rebuild and look after datasets."
     ),
+    "trace": LazyCommand("trace", "trace_command", "Show where a sample came from and where it went, both ways."),
+    "dead": LazyCommand("dead.group", "dead_group", "List, show and send again what could not be used."),
+    "replay": LazyCommand("replay", "replay_command", "Process a range of messages once more."),
+    "takedown": LazyCommand(
+        "takedown", "takedown_command", "Take a URI, content, domain or sample out of every dataset."
+    ),
     "doctor": LazyCommand("doctor", "doctor_command", "Check every setting and connection and say what to do."),
     "broker": LazyCommand("broker", "broker_command", "Run the embedded Kafka-compatible broker alone."),
 }

@@ -94,9 +94,11 @@ def _topics(settings: "Settings", store: "ObjectStore") -> list[_TopicState]:
 
 def _newest(settings: "Settings", store: "ObjectStore", limit: int) -> "list[Any]":
     from ummp_assets.cli.outcomes import latest_batches
+    from ummp_assets.messages.replays import replay_topic
     from ummp_assets.messages.topics import Role, topic_names
 
-    topics = topic_names(settings).of_role(Role.REQUESTS)
+    requests = topic_names(settings).of_role(Role.REQUESTS)
+    topics = [*requests, *map(replay_topic, requests)]
     return [batch for topic in topics for batch in islice(latest_batches(store, topic, limit), limit)]
 
 

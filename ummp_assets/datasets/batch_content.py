@@ -11,6 +11,7 @@ from ummp_assets.datasets.shards import CLEAN_STAGES, FEATURE_STAGES, STAGE, sha
 from ummp_assets.datasets.versions import Column, Shard
 from ummp_assets.errors import ManifestMissing
 from ummp_assets.messages.offset_log import OffsetLog
+from ummp_assets.messages.replays import is_replay
 from ummp_assets.reasons import Outcome
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import FileEntry, Manifest, OutcomeCount, read_manifest
@@ -70,6 +71,9 @@ def batch_manifests(store: ObjectStore, batch: str) -> list[Manifest]:
 def batch_watermark(store: ObjectStore, batch: str) -> dict[str, dict[str, int]]:
     """Return the next offset by topic and partition after a batch; raises `InvalidInput` when it was never planned."""
     planned = OffsetLog(store).get(batch)
+    if is_replay(planned.topic):
+        # Its messages were planned before: they move no watermark.
+        return {}
     return {planned.topic: {str(partition): end for partition, end in sorted(planned.ends.items())}}
 
 

@@ -1,6 +1,6 @@
 """Stage `dataset_commits`: a batch's shards become the next version of each dataset in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -11,17 +11,20 @@ from ummp_assets.datasets.changes import Change, make_version
 from ummp_assets.datasets.compaction import Compactor
 from ummp_assets.datasets.erase import erase_samples
 from ummp_assets.datasets.history import put_next_version
+from ummp_assets.datasets.replacing import replace_replayed
 from ummp_assets.datasets.revisions import Reviser
-from ummp_assets.datasets.rewriting import forbidden_samples, revise_shards
-from ummp_assets.datasets.sample_records import record_batch_samples
+from ummp_assets.datasets.rewriting import RewrittenShard, forbidden_samples, revise_shards
+from ummp_assets.datasets.sample_records import record_batch_samples, record_taken_down
 from ummp_assets.datasets.versions import DatasetVersion, read_version
+from ummp_assets.reasons import Outcome
 from ummp_assets.settings import Settings
 from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import StageWriter
+from ummp_assets.storage.promotions import release_owners
+from ummp_assets.storage.stages import OutcomeCount, StageWriter
 
-__all__ = ["CODE_VERSION", "COMMIT_SCHEMA", "STAGE", "commit_batch"]
+__all__ = ["CODE_VERSION", "COMMIT_SCHEMA", "STAGE", "commit_batch", "revise_change"]
 
 STAGE = "dataset_commits"
 CODE_VERSION = "1"
@@ -77,8 +80,9 @@ def _commit(store: ObjectStore, index: Index, settings: Settings, dataset: str, 
         # Asked for each parent anew: another process may have committed the same batch meanwhile.
         if parent is not None and known.version_of(dataset, batch) is not None:
             return None
-        revised = _revise(store, index, settings, dataset, change)
-        merged = compactor.merge_due(parent, revised)
+        revised = revise_change(store, index, settings, dataset, change)
+        replaced = replace_replayed(store, settings, parent, revised, known)
+        merged = compactor.merge_due(parent, _with_replaced(dataset, revised, replaced))
         return make_version(store, dataset, parent, merged, settings.datasets.full_shard_bytes)
 
     version = put_next_version(store, known, dataset, propose)
@@ -88,7 +92,7 @@ def _commit(store: ObjectStore, index: Index, settings: Settings, dataset: str, 
     return [added] if adjusted is None else [added, adjusted]
 
 
-def _revise(store: ObjectStore, index: Index, settings: Settings, dataset: str, change: Change) -> Change:
+def revise_change(store: ObjectStore, index: Index, settings: Settings, dataset: str, change: Change) -> Change:
     """Return the change with early labels applied and without what was taken down."""
     reviser = Reviser(index, dataset, settings.datasets)
     rewritten = revise_shards(store, settings, dataset, [shard for shard, _ in change.added], reviser)
@@ -100,6 +104,18 @@ def _revise(store: ObjectStore, index: Index, settings: Settings, dataset: str, 
     )
 
 
+def _with_replaced(dataset: str, change: Change, replaced: Sequence[RewrittenShard]) -> Change:
+    return replace(
+        change,
+        added=[*change.added, *((new, (item.old.path,)) for item in replaced for new in item.new)],
+        removed=change.removed | {item.old.path for item in replaced},
+        outcomes=[
+            *change.outcomes,
+            *(OutcomeCount(dataset, item.old.modality, Outcome.STORED.value, "", -item.dropped) for item in replaced),
+        ],
+    )
+
+
 def _erase_forbidden(
     store: ObjectStore, index: Index, settings: Settings, batch: str, changes: Mapping[str, Change]
 ) -> None:
@@ -108,7 +124,9 @@ def _erase_forbidden(
         reviser = Reviser(index, dataset, settings.datasets)
         ids = forbidden_samples(store, [shard for shard, _ in change.added], reviser)
         if ids:
+            release_owners(index, settings.clean, dataset, sorted(ids))
             erase_samples(store, DatasetIndex(index), settings, batch, ids)
+            record_taken_down(index, index.find_samples(sample_ids=sorted(ids)))
 
 
 def _write_stage(store: ObjectStore, batch: str, versions: list[DatasetVersion]) -> None:

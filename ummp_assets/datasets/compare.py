@@ -1,8 +1,9 @@
 """What differs between two versions of a dataset, sample by sample, and why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ummp_assets.datasets.receipts import read_receipt
 from ummp_assets.datasets.shard_files import read_shard
 from ummp_assets.datasets.versions import DatasetVersion, read_shards, read_version
 from ummp_assets.errors import InvalidInput
@@ -13,7 +14,8 @@ __all__ = ["Difference", "VersionDiff", "diff_versions"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Difference:
-    """A sample that was added, removed or relabelled, and the cause and batches of the version that did it."""
+    """A sample that was added, removed or relabelled, and why: cause and batches of the version that did it, and of a
+    takedown the reasons that its orders gave."""
 
     sample_id: str
     kind: str
@@ -22,6 +24,7 @@ class Difference:
     batches: tuple[str, ...]
     before: str | None = None
     after: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,8 @@ class VersionDiff:
 def diff_versions(store: ObjectStore, dataset: str, old: int, new: int) -> VersionDiff:
     """Compare two versions of a dataset by the steps between them.
 
-    Only shards that a step added or removed are read, of them two columns: a step that compacts costs more, as it
-    moves every row of its shards.
+    Only shards that a step added or removed are read, of them two columns. What a takedown took away is known from its
+    receipt once the shards are purged.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def diff_versions(store: ObjectStore, dataset: str, old: int, new: int) -> Versi
     """
     if new <= old:
         raise InvalidInput(f"version {new} is not later than version {old}: name the older one first")
-    before = read_version(store, dataset, old)
+    before, _ = read_version(store, dataset, old), read_version(store, dataset, new)
     found: dict[str, Difference] = {}
     for number in range(old + 1, new + 1):
         after = read_version(store, dataset, number)
@@ -65,17 +68,42 @@ def diff_versions(store: ObjectStore, dataset: str, old: int, new: int) -> Versi
 
 
 def _step(store: ObjectStore, before: DatasetVersion, after: DatasetVersion) -> Iterator[Difference]:
-    gone = _labels(store, before, set(after.removed_shards))
+    if after.cause == "compaction":
+        return
     come = _labels(store, after, set(after.added_shards))
+    gone = _removed(store, before, after, come)
     batches = tuple(after.added_batches)
+    reason = _reason(store, after)
     for sample_id in sorted(gone.keys() | come.keys()):
         old, new = gone.get(sample_id), come.get(sample_id)
         if sample_id not in gone:
             yield Difference(sample_id, "added", after.version, after.cause, batches, None, new)
         elif sample_id not in come:
-            yield Difference(sample_id, "removed", after.version, after.cause, batches, old, None)
+            yield Difference(sample_id, "removed", after.version, after.cause, batches, old, None, reason)
         elif old != new:
             yield Difference(sample_id, "relabelled", after.version, after.cause, batches, old, new)
+
+
+def _removed(
+    store: ObjectStore, before: DatasetVersion, after: DatasetVersion, come: Mapping[str, str | None]
+) -> dict[str, str | None]:
+    """Return the rows of the shards that a step removed, by sample id, with their labels."""
+    paths = set(after.removed_shards)
+    if after.cause == "takedown" and not all(store.exists(path) for path in paths):
+        # Purged: all rows but those that were taken down stand in the new shards, with their labels.
+        receipts = (read_receipt(store, batch) for batch in after.added_batches)
+        samples = [sample for receipt in receipts if receipt for sample in receipt["samples"]]
+        taken = {item["sample_id"]: None for item in samples if item["dataset"] == after.dataset}
+        return {**come, **taken}
+    return _labels(store, before, paths)
+
+
+def _reason(store: ObjectStore, version: DatasetVersion) -> str | None:
+    if version.cause != "takedown":
+        return None
+    receipts = (read_receipt(store, batch) for batch in version.added_batches)
+    reasons = {order["reason"] for receipt in receipts if receipt for order in receipt["orders"]}
+    return "; ".join(sorted(reasons)) or None
 
 
 def _labels(store: ObjectStore, version: DatasetVersion, paths: set[str]) -> dict[str, str | None]:
@@ -83,7 +111,8 @@ def _labels(store: ObjectStore, version: DatasetVersion, paths: set[str]) -> dic
     for shard in read_shards(store, version):
         if shard.path in paths:
             for rows in read_shard(store, shard.path, shard.footer_sha256, columns=["sample_id", "label"]):
-                labels.update(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+                ids, values = (rows.column(name).to_pylist() for name in ("sample_id", "label"))
+                labels.update(zip(ids, values, strict=True))
     return labels
 
 
@@ -101,5 +130,5 @@ def _merge(found: dict[str, Difference], item: Difference) -> None:
     elif earlier.before != item.after or item.kind == "removed":
         kind = "removed" if item.kind == "removed" else "relabelled"
         found[item.sample_id] = Difference(
-            item.sample_id, kind, item.version, item.cause, item.batches, earlier.before, item.after
+            item.sample_id, kind, item.version, item.cause, item.batches, earlier.before, item.after, item.reason
         )

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from ummp_assets.datasets.adjust import adjust_dataset
 from ummp_assets.datasets.batch_content import batch_watermark
+from ummp_assets.messages.replays import BatchFinder
 from ummp_assets.reasons import Outcome
 from ummp_assets.settings import Settings
 from ummp_assets.storage.dataset_index import DatasetIndex
@@ -87,6 +88,7 @@ def _update(
 ) -> dict[str, Any]:
     samples = list(_named_samples(index, dataset, labels))
     stored = [sample for sample in samples if sample.outcome == Outcome.STORED]
+    finder = BatchFinder(store)
     version = DatasetIndex(index).version_of(dataset, batch)
     if version is None:
         made = adjust_dataset(
@@ -94,7 +96,7 @@ def _update(
             index,
             settings,
             dataset,
-            touched=(sample.batch for sample in stored),
+            touched={batch for sample in stored for batch in finder.of(sample.sample_id, sample.batch)},
             batches=(batch,),
             watermark=batch_watermark(store, batch),
         )

@@ -5,7 +5,7 @@ clean stages, features, shards and versions run anew over the stored `requests` 
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,21 +16,20 @@ from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.compaction import compact_dataset
 from ummp_assets.datasets.labels import apply_labels
 from ummp_assets.datasets.packing import is_packed
+from ummp_assets.datasets.promote import RunStages
+from ummp_assets.datasets.replication import copy_object, hash_object
 from ummp_assets.datasets.shard_files import read_shard
 from ummp_assets.datasets.shards import CLEAN_STAGES, FEATURE_STAGES, write_shards
-from ummp_assets.datasets.versions import DatasetVersion, latest_version, read_shards, read_version
+from ummp_assets.datasets.versions import DatasetVersion, Shard, latest_version, read_shards, read_version
 from ummp_assets.datasets.withdrawals import is_withdrawn
-from ummp_assets.errors import InvalidInput
+from ummp_assets.errors import InvalidInput, ObjectNotFound
 from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index, open_index
 from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.overlay_store import OverlayStore
 
-__all__ = ["Rebuilt", "RunStages", "content_digests", "rebuild_version"]
-
-RunStages = Callable[[ObjectStore, str], None]
-"""Runs the clean and feature stages of a batch in a store that holds its `requests` and `downloads`."""
+__all__ = ["Rebuilt", "content_digests", "rebuild_version"]
 
 _DERIVED = (*CLEAN_STAGES.values(), *FEATURE_STAGES.values(), "training_shards", "dataset_commits", "label_updates")
 _HIDDEN = ("datasets/", "dataset-names/", *(f"stages/{stage}/" for stage in _DERIVED))
@@ -43,18 +42,24 @@ class Rebuilt:
     Parameters
     ----------
     committed_sha256, rebuilt_sha256:
-        Of the two manifests, each shard's sha256 included: equal where the same Arrow wrote the same files.
+        Of the two manifests, each shard's sha256 included: equal where the same Arrow wrote the same files; None where
+        no row came out.
     added, removed, changed:
-        Sample ids that only the rebuilt version has, that only the committed one has, and whose values differ.
+        Sample ids that only the rebuilt version has, that only the committed one has, and whose values differ. Rows of
+        a damaged shard that came out otherwise count as added.
+    damaged, repaired:
+        Paths of the version's shards that are missing or damaged, and of those that were put in place again.
     """
 
     dataset: str
     version: int
     committed_sha256: str
-    rebuilt_sha256: str
+    rebuilt_sha256: str | None
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
+    repaired: tuple[str, ...] = ()
 
     @property
     def is_identical(self) -> bool:
@@ -68,11 +73,25 @@ class Rebuilt:
 
 
 def rebuild_version(
-    store: ObjectStore, settings: Settings, dataset: str, number: int, run_stages: RunStages
+    store: ObjectStore,
+    settings: Settings,
+    dataset: str,
+    number: int,
+    run_stages: RunStages,
+    *,
+    repair: bool = False,
+    on_step: Callable[[int], None] | None = None,
 ) -> Rebuilt:
     """Rebuild a version beside the store, which stays as it is, and compare the two.
 
     After a takedown earlier steps lack what is gone, so that later versions can have the same rows, not the same files.
+
+    Parameters
+    ----------
+    repair:
+        Put rebuilt shards into the store where its own are missing or damaged and the rebuilt ones have their hashes.
+    on_step:
+        Called after each version on the way, with its number.
 
     Raises
     ------
@@ -81,25 +100,28 @@ def rebuild_version(
     InvalidInput
         The version was withdrawn: what it was built from was taken down.
     """
+    committed = read_version(store, dataset, number)
     if is_withdrawn(store, dataset, number):
         raise InvalidInput(f"version {number} of {dataset} was withdrawn: its raw bytes were taken down")
-    committed = read_version(store, dataset, number)
     with TemporaryDirectory() as folder:
         scratch = OverlayStore(store, LocalStore(Path(folder) / "store"), _HIDDEN)
         index = open_index(settings.model_copy(update={"index": f"sqlite:///{folder}/index.db"}))
         try:
             for step in range(1, number + 1):
                 _repeat(scratch, index, settings, read_version(store, dataset, step), run_stages)
-            rebuilt = read_version(scratch, dataset, latest_version(scratch, dataset))
-            return _compare(committed, content_digests(store, committed), rebuilt, content_digests(scratch, rebuilt))
+                if on_step is not None:
+                    on_step(step)
         finally:
             index.close()
+        newest = latest_version(scratch, dataset)
+        rebuilt = read_version(scratch, dataset, newest) if newest else None
+        return _compare(store, committed, scratch, rebuilt, repair=repair)
 
 
-def content_digests(store: ObjectStore, version: DatasetVersion) -> dict[str, str]:
+def content_digests(store: ObjectStore, shards: Iterable[Shard]) -> dict[str, str]:
     """Return by sample id a sha256 over all values of its row; raises `ManifestCorrupt` for a damaged shard."""
     digests = {}
-    for shard in read_shards(store, version):
+    for shard in shards:
         for rows in read_shard(store, shard.path, shard.footer_sha256, batch_rows=64):
             names = sorted(rows.schema.names)
             columns = [_as_bytes(rows.column(name), rows.schema.field(name)) for name in names]
@@ -113,8 +135,8 @@ def _repeat(store: ObjectStore, index: Index, settings: Settings, step: DatasetV
     if step.cause == "compaction":
         compact_dataset(store, index, settings, step.dataset)
     for batch in step.added_batches:
-        if step.cause == "batch":
-            run_stages(store, batch)
+        if step.cause in ("batch", "promotion"):
+            run_stages(store, index, batch)
             write_shards(store, settings, batch)
             commit_batch(store, index, settings, batch)
         elif step.cause == "labels":
@@ -122,18 +144,36 @@ def _repeat(store: ObjectStore, index: Index, settings: Settings, step: DatasetV
 
 
 def _compare(
-    committed: DatasetVersion, before: dict[str, str], rebuilt: DatasetVersion, after: dict[str, str]
+    store: ObjectStore, committed: DatasetVersion, scratch: ObjectStore, rebuilt: DatasetVersion | None, *, repair: bool
 ) -> Rebuilt:
+    shards = list(read_shards(store, committed))
+    fresh = {shard.path: shard for shard in (read_shards(scratch, rebuilt) if rebuilt else ())}
+    damaged = [shard for shard in shards if not _is_whole(store, shard)]
+    # Of the same hash, the rebuilt file is what the damaged one was.
+    found_again = [shard for shard in damaged if shard.path in fresh and fresh[shard.path].sha256 == shard.sha256]
+    before = content_digests(store, [shard for shard in shards if shard not in damaged])
+    before |= content_digests(scratch, found_again)
+    after = content_digests(scratch, fresh.values())
+    repaired = [shard.path for shard in found_again if repair and copy_object(scratch, store, shard.path, shard.sha256)]
     shared = before.keys() & after.keys()
     return Rebuilt(
         dataset=committed.dataset,
         version=committed.version,
         committed_sha256=committed.sha256,
-        rebuilt_sha256=rebuilt.sha256,
+        rebuilt_sha256=rebuilt.sha256 if rebuilt else None,
         added=tuple(sorted(after.keys() - before.keys())),
         removed=tuple(sorted(before.keys() - after.keys())),
         changed=tuple(sorted(sample_id for sample_id in shared if before[sample_id] != after[sample_id])),
+        damaged=tuple(shard.path for shard in damaged),
+        repaired=tuple(repaired),
     )
+
+
+def _is_whole(store: ObjectStore, shard: Shard) -> bool:
+    try:
+        return hash_object(store, shard.path) == shard.sha256
+    except ObjectNotFound:
+        return False
 
 
 def _as_bytes(column: pa.Array, field: pa.Field) -> list[bytes]:

@@ -7,6 +7,7 @@ takedowns that came late), so that the order of arrival makes no difference to w
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ from ummp_assets.storage.index import Index
 from ummp_assets.storage.label_index import LabelEntry, LabelIndex
 from ummp_assets.storage.takedown_index import TakedownIndex, taken_down
 
-__all__ = ["IDENTITY_COLUMNS", "Reviser", "Revision", "effective_label"]
+__all__ = ["IDENTITY_COLUMNS", "Reviser", "Revision", "RowReviser", "effective_label"]
 
 IDENTITY_COLUMNS = ("sample_id", "uri", "sha256", "content_sha256", "label")
 """Columns that decide what becomes of a row."""
@@ -46,6 +47,19 @@ class Revision:
         field = rows.schema.field(position)
         revised = rows.set_column(position, field, pa.array(self.labels, field.type))
         return revised.filter(pa.array(self.keep, pa.bool_())) if self.dropped else revised
+
+
+class RowReviser(Protocol):
+    """What decides what becomes of rows."""
+
+    @property
+    def has_orders(self) -> bool:
+        """Whether any row can change."""
+        ...
+
+    def revise(self, rows: pa.RecordBatch) -> Revision:
+        """Return what rows with `IDENTITY_COLUMNS` become."""
+        ...
 
 
 class Reviser:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ummp_assets.datasets.revisions import IDENTITY_COLUMNS, Reviser
+from ummp_assets.datasets.revisions import IDENTITY_COLUMNS, Reviser, RowReviser
 from ummp_assets.datasets.shard_files import ShardKey, ShardWriter, read_shard
 from ummp_assets.datasets.versions import Shard, dataset_path
 from ummp_assets.settings import Settings
@@ -26,9 +26,9 @@ class RewrittenShard:
 
 
 def revise_shards(
-    store: ObjectStore, settings: Settings, dataset: str, shards: Sequence[Shard], reviser: Reviser
+    store: ObjectStore, settings: Settings, dataset: str, shards: Sequence[Shard], reviser: RowReviser
 ) -> list[RewrittenShard]:
-    """Write the shards anew that have a row which labels or takedowns change; the others are left out.
+    """Write the shards anew that have a row which the reviser changes; the others are left out.
 
     The identity of the rows is read first, so that a shard without such a row costs four short columns.
 
@@ -61,12 +61,12 @@ def shard_from(modality: str, split: str, entry: FileEntry, level: int = 0) -> S
     return Shard(entry.path, modality, split, entry.rows, entry.byte_count, entry.sha256, entry.footer_sha256, level)
 
 
-def _changes(store: ObjectStore, shard: Shard, reviser: Reviser) -> bool:
+def _changes(store: ObjectStore, shard: Shard, reviser: RowReviser) -> bool:
     identities = read_shard(store, shard.path, shard.footer_sha256, columns=IDENTITY_COLUMNS)
     return any(not reviser.revise(rows).changes_nothing for rows in identities)
 
 
-def _rewrite(store: ObjectStore, settings: Settings, dataset: str, shard: Shard, reviser: Reviser) -> RewrittenShard:
+def _rewrite(store: ObjectStore, settings: Settings, dataset: str, shard: Shard, reviser: RowReviser) -> RewrittenShard:
     key = ShardKey(dataset, shard.modality, shard.split)
     dropped = relabelled = 0
     with TemporaryDirectory(dir=store.scratch_directory(), ignore_cleanup_errors=True) as folder:

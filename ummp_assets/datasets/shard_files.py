@@ -6,7 +6,7 @@ uncompressed: images of 256 x 256 come back at 57,000 rows a second, against 27,
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -175,9 +175,11 @@ def scan_batch_rows(entries: Iterable[FileEntry]) -> int:
 
 def damaged(store: ObjectStore, path: str, cause: object) -> ManifestCorrupt:
     """Return the error that names a shard and the commands that repair it."""
+    # A shard's name begins with its dataset.
+    dataset = PurePosixPath(path).name.split("~")[0]
     return ManifestCorrupt(
         f"shard {store.uri(path)} is missing or damaged: {cause}. `ummp datasets scrub --repair` restores it from a "
-        "replica, `ummp datasets rebuild` from the stored raw bytes."
+        f"replica, `ummp datasets rebuild {dataset} --repair` from the stored raw bytes."
     )
 
 

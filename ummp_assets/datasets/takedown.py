@@ -1,7 +1,5 @@
 """Stage `takedown_receipts`: what a takedown names leaves storage and every dataset, and a receipt says so."""
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -14,26 +12,27 @@ from ummp_assets.datasets.adjust import adjust_dataset
 from ummp_assets.datasets.batch_content import batch_watermark
 from ummp_assets.datasets.erase import ErasedStage, erase_samples
 from ummp_assets.datasets.history import catch_up
+from ummp_assets.datasets.receipts import Receipt, write_receipt
+from ummp_assets.datasets.sample_records import record_taken_down
 from ummp_assets.datasets.shard_files import read_shard
 from ummp_assets.datasets.shards import STAGE as SHARDS
 from ummp_assets.datasets.versions import read_shards, read_version
 from ummp_assets.datasets.withdrawals import Withdrawal, purge_withdrawn, put_withdrawal
-from ummp_assets.errors import ManifestMissing, ObjectNotFound
-from ummp_assets.messages.outbox import Record, send_once
-from ummp_assets.messages.topics import topic_names
+from ummp_assets.errors import ManifestMissing
+from ummp_assets.messages.replays import BatchFinder
 from ummp_assets.settings import Settings
 from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.index import Index, SampleEntry
 from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.promotions import release_owners
 from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, read_table
 from ummp_assets.storage.takedown_index import TakedownEntry, TakedownIndex
 from ummp_assets.storage.twin_index import TwinIndex
 
-__all__ = ["CODE_VERSION", "RECEIPT_SCHEMA", "STAGE", "apply_takedowns", "publish_receipt", "record_takedowns"]
+__all__ = ["CODE_VERSION", "RECEIPT_SCHEMA", "STAGE", "apply_takedowns", "record_takedowns", "samples_named_by"]
 
 STAGE = "takedown_receipts"
 CODE_VERSION = "1"
-SCHEMA = "ummp.takedown-receipt/1"
 
 RECEIPT_SCHEMA = pa.schema(
     [
@@ -55,7 +54,8 @@ def apply_takedowns(
 
     Rows and blobs leave the stages; each dataset that held one gets a version without them, in which only the shards
     that held one are rewritten; versions that hold one are withdrawn, and their shards purged after
-    `purge_delay_hours`; the same contents are refused from now on. The receipt stands at `takedowns/<batch>.json`.
+    `purge_delay_hours`; the same contents are refused from now on; near duplicates of what falls are released, so that
+    `promote_twins` lets them in. The receipt stands at `takedowns/<batch>.json`.
 
     Parameters
     ----------
@@ -75,11 +75,13 @@ def apply_takedowns(
     stage = read_manifest(store, "takedowns", batch)
     asked = [row for part in read_table(store, stage, "takedowns") for row in part.to_pylist()]
     orders = record_takedowns(index, asked)
-    samples = _samples_of(index, orders)
+    samples = _forbid(index, orders)
     versions = _take_out_of_datasets(store, index, settings, batch, samples)
+    _release(index, settings, samples)
     erased = _erase(store, index, settings, samples)
+    record_taken_down(index, samples)
     withdrawn = _withdraw(store, index, settings, batch, samples, moment)
-    _write_receipt(store, batch, _receipt(batch, orders, samples, versions, erased, withdrawn, moment))
+    write_receipt(store, Receipt(batch, orders, samples, versions, erased, withdrawn, moment))
     rows = [
         {**{name: getattr(item, name) for name in RECEIPT_SCHEMA.names[:-1]}, "version": versions.get(item.dataset)}
         for item in samples
@@ -103,32 +105,33 @@ def record_takedowns(index: Index, rows: Iterable[Mapping[str, Any]]) -> list[Ta
     return orders
 
 
-def publish_receipt(settings: Settings, store: ObjectStore, batch: str) -> bool:
-    """Send the receipt of a batch of takedowns to the topic of ready events, once; return whether this call sent it.
-
-    Raises
-    ------
-    ObjectNotFound
-        The takedowns were not carried out yet.
-    BrokerUnavailable
-        No broker answered; the next call makes good what is missing.
-    """
-    record = Record(batch.encode(), store.read(_path(batch)))
-    return send_once(settings, f"takedown.{batch}", topic_names(settings).datasets, [record])
+def samples_named_by(index: Index, order: TakedownEntry) -> list[SampleEntry]:
+    """Return every sample that an order names or that has the same content, in order of their ids."""
+    twins = TwinIndex(index)
+    return index.find_samples(sample_ids=sorted(twins.with_same_content(twins.named_by(order))))
 
 
-def _samples_of(index: Index, orders: Sequence[TakedownEntry]) -> list[SampleEntry]:
-    """Return every sample that the orders name or that has the same content, and refuse those contents from now on."""
+def _forbid(index: Index, orders: Sequence[TakedownEntry]) -> list[SampleEntry]:
+    """Return every sample that falls under the orders, and refuse those contents from now on."""
     twins = TwinIndex(index)
     found: dict[str, SampleEntry] = {}
     for order in orders:
-        ids = twins.with_same_content(twins.named_by(order))
-        entries = index.find_samples(sample_ids=sorted(ids))
-        digests = {entry.sha256 for entry in entries if entry.sha256} | twins.contents_of(ids)
+        entries = samples_named_by(index, order)
+        owned = twins.contents_of(entry.sample_id for entry in entries)
+        digests = {entry.sha256 for entry in entries if entry.sha256} | owned
         contents = [{**asdict(order), "kind": "sha256", "target": digest} for digest in sorted(digests)]
         record_takedowns(index, contents)
         found |= {entry.sample_id: entry for entry in entries}
     return [found[sample_id] for sample_id in sorted(found)]
+
+
+def _release(index: Index, settings: Settings, samples: Sequence[SampleEntry]) -> None:
+    """Forget what the samples own, so that `promote_twins` can let their near duplicates in."""
+    by_dataset: dict[str, list[str]] = defaultdict(list)
+    for sample in samples:
+        by_dataset[sample.dataset].append(sample.sample_id)
+    for dataset, ids in sorted(by_dataset.items()):
+        release_owners(index, settings.clean, dataset, ids)
 
 
 def _take_out_of_datasets(
@@ -137,8 +140,9 @@ def _take_out_of_datasets(
     """Return by dataset the version without the samples, where one was needed."""
     known = DatasetIndex(index)
     touched: dict[str, set[str]] = defaultdict(set)
+    finder = BatchFinder(store)
     for sample in samples:
-        touched[sample.dataset].add(sample.batch)
+        touched[sample.dataset].update(finder.of(sample.sample_id, sample.batch))
     versions = {}
     for dataset in sorted(touched):
         made = known.version_of(dataset, batch)
@@ -166,8 +170,10 @@ def _erase(store: ObjectStore, index: Index, settings: Settings, samples: Sequen
     """
     known = DatasetIndex(index)
     by_batch: dict[tuple[str, str], set[str]] = defaultdict(set)
+    finder = BatchFinder(store)
     for sample in samples:
-        by_batch[sample.batch, sample.dataset].add(sample.sample_id)
+        for batch in finder.of(sample.sample_id, sample.batch):
+            by_batch[batch, sample.dataset].add(sample.sample_id)
     erased = []
     for (batch, dataset), ids in sorted(by_batch.items()):
         catch_up(store, known, dataset)
@@ -194,14 +200,16 @@ def _withdraw(
 ) -> list[Withdrawal]:
     """Mark the versions of which a shard holds one of the samples, and purge those whose delay is over."""
     known = DatasetIndex(index)
+    finder = BatchFinder(store)
     purge_after = moment + timedelta(hours=settings.datasets.purge_delay_hours)
     withdrawals = []
     for dataset in sorted({sample.dataset for sample in samples}):
         mine = [sample for sample in samples if sample.dataset == dataset]
         ids = {sample.sample_id for sample in mine}
+        batches = {key for sample in mine for key in finder.of(sample.sample_id, sample.batch)}
         shards = {
             shard.path: (shard.added, shard.removed)
-            for shard in known.shards_of(dataset, (sample.batch for sample in mine), newest_only=False)
+            for shard in known.shards_of(dataset, batches, newest_only=False)
             if shard.removed is not None and _holds(store, dataset, shard.path, shard.added, ids)
         }
         if shards:
@@ -219,42 +227,3 @@ def _holds(store: ObjectStore, dataset: str, path: str, version: int, ids: set[s
         not ids.isdisjoint(rows.column("sample_id").to_pylist())
         for rows in read_shard(store, path, shard.footer_sha256, columns=["sample_id"])
     )
-
-
-def _receipt(
-    batch: str,
-    orders: Sequence[TakedownEntry],
-    samples: Sequence[SampleEntry],
-    versions: Mapping[str, int],
-    erased: Sequence[ErasedStage],
-    withdrawn: Sequence[Withdrawal],
-    moment: datetime,
-) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "batch": batch,
-        "completed_at": moment.isoformat(),
-        "orders": [asdict(order) for order in orders],
-        "samples": [{name: getattr(sample, name) for name in RECEIPT_SCHEMA.names[:-1]} for sample in samples],
-        "versions_without": dict(versions),
-        "erased": [asdict(item) for item in erased],
-        "withdrawn": [asdict(item) for item in withdrawn],
-    }
-
-
-def _write_receipt(store: ObjectStore, batch: str, receipt: dict[str, Any]) -> None:
-    """Write the receipt with the sha256 over it; a second run after a crash adds what it erased to the first one's."""
-    try:
-        first = json.loads(store.read(_path(batch)))
-    except ObjectNotFound:
-        first = receipt
-    erased = [*first["erased"], *(item for item in receipt["erased"] if item not in first["erased"])]
-    kept = {name: first[name] or receipt[name] for name in ("completed_at", "withdrawn", "versions_without")}
-    merged = {**receipt, **kept, "erased": erased}
-    body = json.dumps(merged, sort_keys=True).encode()
-    signed = {**merged, "sha256": hashlib.sha256(body).hexdigest()}
-    store.write(_path(batch), json.dumps(signed, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n")
-
-
-def _path(batch: str) -> str:
-    return f"takedowns/{batch}.json"

@@ -17,6 +17,7 @@ from ummp_assets.errors import AccountingMismatch
 from ummp_assets.messages.codec import Undecodable, decode
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.reading import Message, RangeReader
+from ummp_assets.messages.replays import ReplayReader, is_replay
 from ummp_assets.messages.schemas import LabelMessage, RequestMessage, TakedownMessage
 from ummp_assets.records import HEADERS, LABEL_SCHEMA, REQUEST_SCHEMA, TAKEDOWN_SCHEMA, Rejection
 from ummp_assets.settings import Settings
@@ -80,7 +81,9 @@ def read_takedowns(store: ObjectStore, settings: Settings, batch: str) -> Manife
 
 def _read(intake: _Intake, store: ObjectStore, settings: Settings, key: str) -> Manifest:
     batch = OffsetLog(store).get(key)
-    reader = RangeReader(settings, batch)
+    reader: RangeReader | ReplayReader = RangeReader(settings, batch)
+    if is_replay(batch.topic):
+        reader = ReplayReader(store, settings, batch)
     schemas = {intake.table: intake.schema, "dead_letters": DEAD_LETTER_SCHEMA}
     rows = dead = byte_count = 0
     with StageWriter(store, intake.stage, key, schemas) as writer:

@@ -72,6 +72,23 @@ class OffsetLog:
                 low += step
         return self.get(batch_key(topic, low)) if low else None
 
+    def find(self, topic: str, partition: int, offset: int) -> Batch | None:
+        """Return the batch whose range holds a message, or None where none was planned for it.
+
+        Batches follow one another in each partition, so that a logarithmic number of entries is read.
+        """
+        newest = self.last(topic)
+        if newest is None or newest.ends.get(partition, 0) <= offset:
+            return None
+        low, found = 1, newest
+        while low < found.number:
+            middle = self.get(batch_key(topic, (low + found.number) // 2))
+            if middle.ends.get(partition, 0) > offset:
+                found = middle
+            else:
+                low = middle.number + 1
+        return found if any(item.partition == partition and item.start <= offset for item in found.ranges) else None
+
     def _holds(self, topic: str, number: int) -> bool:
         return self._store.exists(_path(topic, number))
 

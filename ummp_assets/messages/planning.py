@@ -16,6 +16,7 @@ from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.progress import done_through
 from ummp_assets.messages.ranges import Batch, Plan, Watermarks, batch_key, plan_batches
 from ummp_assets.messages.reading import read_watermarks
+from ummp_assets.messages.replays import replay_topic
 from ummp_assets.messages.topics import Role, ensure_topics, topic_names
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
@@ -109,6 +110,12 @@ def plan_tick(
     if problems and not waiting:
         raise problems[0]
     newest = {topic: hints[topic].number for topic in waiting}
+    if role is Role.REQUESTS:
+        for topic in map(replay_topic, waiting):
+            replays = _replays(store, log, topic, hints.get(topic, _Hint()))
+            batches += replays
+            newest[topic] = replays[-1].number if replays else hints.get(topic, _Hint()).number
+            hints[topic] = _Hint(newest[topic])
     return Tick(tuple(batches), _dump(hints), waiting, newest, tuple(str(problem) for problem in problems))
 
 
@@ -141,6 +148,11 @@ def _forgotten(store: ObjectStore, log: OffsetLog, last: Batch | None, hint: _Hi
         return []
     known = hint.number or done_through(store, last.topic)
     return [log.get(batch_key(last.topic, number)) for number in range(known + 1, last.number + 1)]
+
+
+def _replays(store: ObjectStore, log: OffsetLog, topic: str, hint: _Hint) -> list[Batch]:
+    """Return the replays that `ummp replay` put into the log since the last tick."""
+    return _forgotten(store, log, log.last(topic, hint.number), hint)
 
 
 def _waiting_since(plan: Plan, hint: _Hint, now: datetime) -> datetime | None:

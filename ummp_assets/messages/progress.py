@@ -9,7 +9,8 @@ from kafka.structs import OffsetAndMetadata
 from ummp_assets.errors import ObjectNotFound
 from ummp_assets.messages.clients import broker_errors, make_admin
 from ummp_assets.messages.offset_log import OffsetLog
-from ummp_assets.messages.ranges import batch_key
+from ummp_assets.messages.ranges import Batch, batch_key
+from ummp_assets.messages.replays import is_replay
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import stage_path
@@ -42,15 +43,19 @@ def publish_progress(store: ObjectStore, settings: Settings, topic: str, *last_s
     published = done_through(store, topic)
     # Once more after each publication: of two runs that end together, the slower must not leave the smaller number.
     while (number := _next_unfinished(store, topic, published, last_stages)) > published:
-        batch = OffsetLog(store).get(batch_key(topic, number))
-        offsets = {
-            TopicPartition(topic, partition): OffsetAndMetadata(end, "", -1) for partition, end in batch.ends.items()
-        }
-        with make_admin(settings) as admin, broker_errors(settings):
-            admin.alter_group_offsets(group_name(settings), offsets)
+        if not is_replay(topic):
+            _publish(settings, OffsetLog(store).get(batch_key(topic, number)))
         store.write(_path(topic), json.dumps({"number": number}).encode())
         published = number
     return published
+
+
+def _publish(settings: Settings, batch: Batch) -> None:
+    offsets = {
+        TopicPartition(batch.topic, partition): OffsetAndMetadata(end, "", -1) for partition, end in batch.ends.items()
+    }
+    with make_admin(settings) as admin, broker_errors(settings):
+        admin.alter_group_offsets(group_name(settings), offsets)
 
 
 def done_through(store: ObjectStore, topic: str) -> int:

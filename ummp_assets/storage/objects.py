@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from ummp_assets.errors import InvalidInput
+from ummp_assets.errors import InvalidInput, InvalidSettings
 from ummp_assets.settings import Settings
 
-__all__ = ["SCRATCH", "ObjectInfo", "ObjectStore", "check_path", "open_store"]
+__all__ = ["SCRATCH", "ObjectInfo", "ObjectStore", "check_path", "open_replica", "open_store"]
 
 SCRATCH = ".scratch"
 """The one name directly below the root that no object may have: a local store keeps its temporary files there."""
@@ -101,7 +101,21 @@ def open_store(settings: Settings) -> ObjectStore:
 
     Raises `InvalidSettings` when no installed fsspec implementation knows the scheme.
     """
-    url = settings.store_url
+    return _open(settings.store_url, settings)
+
+
+def open_replica(settings: Settings) -> ObjectStore | None:
+    """Return the second copy of the store that the settings name, or None; raises as `open_store` and
+    `InvalidSettings` when it is the store itself."""
+    if settings.replica is None:
+        return None
+    replica, store = _open(settings.replica, settings), open_store(settings)
+    if f"{replica.uri()}/".startswith(f"{store.uri()}/") or f"{store.uri()}/".startswith(f"{replica.uri()}/"):
+        raise InvalidSettings(f"UMMP_REPLICA={settings.replica} lies in the store {store.uri()}, or around it")
+    return replica
+
+
+def _open(url: str, settings: Settings) -> ObjectStore:
     if "://" not in url or url.startswith("file://"):
         from ummp_assets.storage.local_store import LocalStore
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
+from ummp_assets.records import Modality
 from ummp_assets.storage.dataset_index import insert_missing
-from ummp_assets.storage.index import Index
+from ummp_assets.storage.index import Index, SampleEntry
 from ummp_assets.storage.takedown_index import TakedownEntry, domains_of
 
 __all__ = ["TwinIndex"]
@@ -19,8 +20,8 @@ _TWINS = sa.Table(
     sa.Column("owner", sa.String, nullable=False, index=True),
 )
 
-_SAMPLES = sa.table("samples", sa.column("sample_id"), sa.column("uri"), sa.column("sha256"))
-_CONTENTS = sa.table("contents", sa.column("digest"), sa.column("sample_id"))
+_SAMPLES = sa.table("samples", sa.column("sample_id"), sa.column("uri"), sa.column("sha256"), sa.column("batch"))
+_CONTENTS = sa.table("contents", sa.column("dataset"), sa.column("kind"), sa.column("digest"), sa.column("sample_id"))
 
 _IDS_PER_STATEMENT = 2_000
 
@@ -75,6 +76,26 @@ class TwinIndex:
             with self._index.transaction(reading=True) as connection:
                 found.update(connection.execute(statement).scalars())
         return found
+
+    def owners_of(self, digest: str, datasets: Iterable[str]) -> set[str]:
+        """Return the ids of the samples of some datasets that own a content, by its hash."""
+        with self._index.transaction(reading=True) as connection:
+            # All three columns of the key: by the digest alone every row would be looked at.
+            statement = sa.select(_CONTENTS.c.sample_id).where(
+                _CONTENTS.c.dataset.in_(sorted(datasets)),
+                _CONTENTS.c.kind.in_(list(Modality)),
+                _CONTENTS.c.digest == digest,
+            )
+            return set(connection.execute(statement).scalars())
+
+    def members_of(self, message_id: str, batch: str) -> list[SampleEntry]:
+        """Return the samples of a batch that are members of one message's archive, in order of their ids."""
+        # By batch, which is indexed: no database looks a prefix up in every collation.
+        member = _SAMPLES.c.sample_id.startswith(f"{message_id}~", autoescape=True)
+        statement = sa.select(_SAMPLES.c.sample_id).where(_SAMPLES.c.batch == batch, member)
+        with self._index.transaction(reading=True) as connection:
+            names = list(connection.execute(statement).scalars())
+        return self._index.find_samples(sample_ids=names)
 
     def _neighbours(self, sample_ids: Sequence[str]) -> set[str]:
         near: set[str] = set()

@@ -42,5 +42,5 @@ def test_diff_refuses_versions_in_the_wrong_order_or_unknown(
     commit_all(store, index, settings, 1, texts("birds", 2), 0)
     with pytest.raises(InvalidInput, match="name the older one first"):
         diff_versions(store, "birds", 1, 1)
-    with pytest.raises(DatasetNotFound, match="birds has no version 2"):
+    with pytest.raises(DatasetNotFound, match="birds has no version 3"):
         diff_versions(store, "birds", 1, 3)

@@ -142,7 +142,7 @@ def test_croissant_is_valid_and_reads_the_records(datasets: dict[str, Dataset], 
         "print(json.dumps([issues, len(rows), sorted(rows[0])[:2]]))\n"
     )
     files = export_parquet(datasets["text"], tmp_path)
-    described = describe_export(datasets["text"], files, tmp_path, license_url="https://example.org/licence")
+    described = describe_export([(datasets["text"], files)], tmp_path, license_url="https://example.org/licence")
     issues, count, fields = load("huggingface", script, described)
     assert issues == ""
     assert count == _COUNTS["text"]

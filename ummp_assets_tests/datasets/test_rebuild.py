@@ -7,7 +7,8 @@ import pytest
 
 from ummp_assets.datasets.compaction import FAN_IN, compact_dataset
 from ummp_assets.datasets.labels import apply_labels
-from ummp_assets.datasets.rebuild import RunStages, rebuild_version
+from ummp_assets.datasets.promote import RunStages
+from ummp_assets.datasets.rebuild import rebuild_version
 from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.datasets.versions import read_version
 from ummp_assets.errors import InvalidInput
@@ -22,7 +23,7 @@ from ummp_assets_tests.datasets.test_takedown import SECRET, commit_all, put_tak
 def _stages_of(batches: dict[str, tuple[int, Sequence[Sample], int]]) -> RunStages:
     """Return a run of the clean and feature stages that gives these samples for each batch."""
 
-    def run(store: ObjectStore, batch: str) -> None:
+    def run(store: ObjectStore, _index: Index, batch: str) -> None:
         number, samples, start = batches[batch]
         put_batch(store, number, samples, start=start)
 

@@ -14,9 +14,10 @@ import pytest
 
 from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.reader import open_dataset
+from ummp_assets.datasets.receipts import publish_receipt
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.splits import SPLITS, split_of
-from ummp_assets.datasets.takedown import apply_takedowns, publish_receipt
+from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.datasets.versions import read_version
 from ummp_assets.datasets.withdrawals import purge_withdrawn
 from ummp_assets.errors import DatasetNotFound
@@ -66,7 +67,7 @@ def put_downloads(store: ObjectStore, batch: str, samples: Sequence[Sample], sta
     rows: list[dict[str, Any]] = []
     for offset, sample in enumerate(samples):
         raw = sample.content.encode()
-        blob = f"blobs/{digest('raw ' + sample.content)}" if offset % 2 else None
+        blob = f"blobs/{hashlib.sha256(raw).hexdigest()}" if offset % 2 else None
         if blob:
             store.write(blob, raw)
         rows.append(

@@ -96,6 +96,24 @@ def test_last_takes_few_look_ups_and_no_listing(store: ObjectStore, hint: int, m
     assert set(counting.calls) == {"exists", "read"}
 
 
+def test_batch_of_an_offset_is_found_with_few_look_ups(store: ObjectStore) -> None:
+    log = OffsetLog(store)
+    for number in range(1, 101):
+        # Partition 1 comes with the 50th batch.
+        later = [OffsetRange(1, 3 * (number - 50), 3 * (number - 49))] if number >= 50 else []
+        log.put(Batch(TOPIC, number, (OffsetRange(0, 10 * (number - 1), 10 * number), *later)), NOW)
+    counting = CountingStore(store)
+
+    def number_of(topic: str, partition: int, offset: int) -> int | None:
+        found = OffsetLog(counting).find(topic, partition, offset)
+        return found.number if found else None
+
+    assert [number_of(TOPIC, 0, offset) for offset in (0, 9, 10, 555, 999, 1_000)] == [1, 1, 2, 56, 100, None]
+    assert [number_of(TOPIC, 1, offset) for offset in (0, 2, 3, 152, 153)] == [50, 50, 51, 100, None]
+    assert (number_of(TOPIC, 2, 0), number_of("other", 0, 0)) == (None, None)
+    assert sum(counting.calls.values()) < 13 * 25
+
+
 def test_topics_are_kept_apart(store: ObjectStore) -> None:
     log = _fill(store, 3)
 

@@ -56,18 +56,23 @@ _TYPES = {"string": "sc:Text", "bool": "sc:Boolean", "float": "sc:Float", "doubl
 
 
 def describe_export(
-    dataset: Dataset, files: Sequence[Path], folder: Path, *, license_url: str, description: str | None = None
+    parts: Sequence[tuple[Dataset, Sequence[Path]]],
+    folder: Path,
+    *,
+    license_url: str,
+    description: str | None = None,
 ) -> Path:
     """Write `croissant.json` beside the files of `export_parquet` and return it.
 
     Parameters
     ----------
-    files:
-        What `export_parquet` returned for this dataset, all below `folder`.
+    parts:
+        Splits of one version, each with what `export_parquet` returned for it, all below `folder`.
     license_url:
         Address of the licence under which the samples may be used.
     """
-    version = dataset.version
+    version = parts[0][0].version
+    files = [path for _, paths in parts for path in paths]
     document = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -80,7 +85,7 @@ def describe_export(
         "datePublished": _date_of(files),
         "citeAs": f"{version.dataset}, version {version.version}, sha256 {version.sha256}",
         "distribution": [_file(path, folder) for path in files],
-        "recordSet": [_records(dataset, path, folder) for path in files],
+        "recordSet": [_records(dataset, path, folder) for dataset, paths in parts for path in paths],
     }
     target = folder / "croissant.json"
     target.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")

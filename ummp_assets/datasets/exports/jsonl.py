@@ -8,18 +8,18 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ummp_assets.datasets.exports.samples import iter_samples
+from ummp_assets.datasets.exports.samples import OnRows, iter_samples
 from ummp_assets.datasets.reader import Dataset
 
 __all__ = ["export_jsonl"]
 
 
-def export_jsonl(dataset: Dataset, folder: Path) -> list[Path]:
+def export_jsonl(dataset: Dataset, folder: Path, *, on_rows: OnRows | None = None) -> list[Path]:
     """Write `<split>.jsonl` and return it; labels and attributes stand as JSON, not as strings of it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{dataset.split}.jsonl"
     with path.open("w", encoding="utf-8") as file:
-        for sample in iter_samples(dataset):
+        for sample in iter_samples(dataset, on_rows=on_rows):
             file.write(json.dumps({name: _plain(name, value) for name, value in sample.items()}, ensure_ascii=False))
             file.write("\n")
     return [path]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ummp_assets.datasets.exports.samples import iter_samples, shape_of
+from ummp_assets.datasets.exports.samples import OnRows, iter_samples, shape_of
 from ummp_assets.datasets.reader import Dataset
 from ummp_assets.errors import InvalidInput
 
@@ -34,7 +34,9 @@ class _Column:
     encode: Callable[[Any], bytes]
 
 
-def export_mds(dataset: Dataset, folder: Path, *, shard_bytes: int = _DEFAULT_SHARD_BYTES) -> list[Path]:
+def export_mds(
+    dataset: Dataset, folder: Path, *, shard_bytes: int = _DEFAULT_SHARD_BYTES, on_rows: OnRows | None = None
+) -> list[Path]:
     """Write `shard.<n>.mds` files and `index.json`, and return them.
 
     Images and other arrays become `ndarray`, texts `str`, columns in which a value may be missing `json`.
@@ -55,7 +57,7 @@ def export_mds(dataset: Dataset, folder: Path, *, shard_bytes: int = _DEFAULT_SH
     shards: list[dict[str, Any]] = []
     samples: list[bytes] = []
     size = 0
-    for sample in iter_samples(dataset):
+    for sample in iter_samples(dataset, on_rows=on_rows):
         samples.append(_encode(columns, sample))
         size += len(samples[-1])
         if size >= shard_bytes:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ummp_assets.datasets.exports.samples import shape_of
+from ummp_assets.datasets.exports.samples import OnRows, shape_of
 from ummp_assets.datasets.reader import Dataset
 
 __all__ = ["export_parquet"]
@@ -19,7 +19,9 @@ _DEFAULT_FILE_BYTES = 256 * 2**20
 _PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-def export_parquet(dataset: Dataset, folder: Path, *, file_bytes: int = _DEFAULT_FILE_BYTES) -> list[Path]:
+def export_parquet(
+    dataset: Dataset, folder: Path, *, file_bytes: int = _DEFAULT_FILE_BYTES, on_rows: OnRows | None = None
+) -> list[Path]:
     """Write `data/<split>-<n>-of-<count>.parquet` and return the files: `load_dataset(folder)` reads them.
 
     The features of `datasets` stand in each file's metadata, so that pictures come back as pictures.
@@ -45,6 +47,8 @@ def export_parquet(dataset: Dataset, folder: Path, *, file_bytes: int = _DEFAULT
         with pq.ParquetWriter(unnamed[-1], schema, compression="zstd") as writer:
             while waiting is not None and unnamed[-1].stat().st_size < file_bytes:
                 writer.write_batch(_rows(waiting, schema))
+                if on_rows is not None:
+                    on_rows(waiting.num_rows)
                 waiting = next(batches, None)
     return [
         part.rename(target / f"{dataset.split}-{number:05d}-of-{len(unnamed):05d}.parquet")

@@ -1,6 +1,6 @@
 """Rows as plain samples, the form that every export starts from."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,15 @@ import pyarrow as pa
 from ummp_assets.datasets.reader import Dataset
 from ummp_assets.datasets.reading_order import Part
 
-__all__ = ["iter_samples", "shape_of"]
+__all__ = ["OnRows", "iter_samples", "shape_of"]
+
+OnRows = Callable[[int], None]
+"""Called with the number of rows that were written since the last call."""
 
 _ROWS = 64
 
 
-def iter_samples(dataset: Dataset, part: Part | None = None) -> Iterator[dict[str, Any]]:
+def iter_samples(dataset: Dataset, part: Part | None = None, on_rows: OnRows | None = None) -> Iterator[dict[str, Any]]:
     """Yield each row as a dictionary, in order: arrays of numbers as NumPy arrays of their shape, the rest as Python
     values.
 
@@ -27,6 +30,8 @@ def iter_samples(dataset: Dataset, part: Part | None = None) -> Iterator[dict[st
             if "log_mel" in sample and "frames" in sample:
                 sample["log_mel"] = sample["log_mel"].reshape(-1, sample["frames"])
             yield sample
+        if on_rows is not None:
+            on_rows(rows.num_rows)
 
 
 def shape_of(field: pa.Field) -> tuple[str, tuple[int, ...] | None] | None:

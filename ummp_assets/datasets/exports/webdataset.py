@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ummp_assets.datasets.exports.samples import iter_samples
+from ummp_assets.datasets.exports.samples import OnRows, iter_samples
 from ummp_assets.datasets.reader import Dataset
 
 __all__ = ["export_webdataset"]
@@ -22,7 +22,12 @@ _DEFAULT_TAR_BYTES = 256 * 2**20
 
 
 def export_webdataset(
-    dataset: Dataset, folder: Path, *, lossless_images: str = "png", tar_bytes: int = _DEFAULT_TAR_BYTES
+    dataset: Dataset,
+    folder: Path,
+    *,
+    lossless_images: str = "png",
+    tar_bytes: int = _DEFAULT_TAR_BYTES,
+    on_rows: OnRows | None = None,
 ) -> list[Path]:
     """Write `<split>-<n>.tar` files and return them, in order.
 
@@ -37,7 +42,7 @@ def export_webdataset(
     """
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
-    samples = iter_samples(dataset)
+    samples = iter_samples(dataset, on_rows=on_rows)
     waiting = next(samples, None)
     while waiting is not None:
         files.append(folder / f"{dataset.split}-{len(files):05d}.tar")

@@ -6,6 +6,7 @@ import dagster as dg
 
 from ummp_assets.datasets import commit, shards
 from ummp_assets.datasets.commit import COMMIT_SCHEMA, commit_batch
+from ummp_assets.datasets.promote import promote_twins
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.defs.announcements import announce
 from ummp_assets.defs.assets.topics import OWNERS
@@ -18,6 +19,7 @@ from ummp_assets.defs.reports import result, stopwatch
 from ummp_assets.defs.retries import BROKER_RETRIES, STORE_RETRIES, permanent_errors_fail_at_once
 from ummp_assets.messages import dead_letters as letters
 from ummp_assets.messages.topics import Role
+from ummp_assets.modality_stages import modality_stages
 from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES, require_accounted
 from ummp_assets.storage.stages import read_manifest
 
@@ -79,6 +81,8 @@ def dataset_commits(context: dg.AssetExecutionContext, deployment: Deployment) -
     with permanent_errors_fail_at_once(), stopwatch() as watch:
         require_accounted(store, context.partition_key)
         versions = commit_batch(store, deployment.index, settings, context.partition_key)
+        # Of a takedown that came while this batch was on its way.
+        versions += promote_twins(store, deployment.index, settings, modality_stages(settings))
         announce(context, deployment, versions)
         report_progress(deployment, Role.REQUESTS, context.partition_key)
     manifest = read_manifest(store, commit.STAGE, context.partition_key)

@@ -7,7 +7,9 @@ import dagster as dg
 from ummp_assets.datasets import labels as label_updates_stage
 from ummp_assets.datasets import takedown as takedown_stage
 from ummp_assets.datasets.labels import UPDATE_SCHEMA, apply_labels
-from ummp_assets.datasets.takedown import RECEIPT_SCHEMA, apply_takedowns, publish_receipt
+from ummp_assets.datasets.promote import promote_twins
+from ummp_assets.datasets.receipts import publish_receipt
+from ummp_assets.datasets.takedown import RECEIPT_SCHEMA, apply_takedowns
 from ummp_assets.datasets.versions import DatasetVersion, read_version
 from ummp_assets.defs.announcements import announce
 from ummp_assets.defs.assets.topics import OWNERS
@@ -18,6 +20,7 @@ from ummp_assets.defs.partitions import BATCHES
 from ummp_assets.defs.reports import result, stopwatch
 from ummp_assets.defs.retries import BROKER_RETRIES, permanent_errors_fail_at_once
 from ummp_assets.messages.topics import Role
+from ummp_assets.modality_stages import modality_stages
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, read_table
 
@@ -59,11 +62,15 @@ def label_updates(context: dg.AssetExecutionContext, deployment: Deployment) -> 
     metadata={"dagster/column_schema": column_schema(RECEIPT_SCHEMA)},
 )
 def takedown_receipts(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
-    """What the takedowns of the batch named, taken out of the stages and of every dataset, with a receipt."""
+    """What the takedowns of the batch named, taken out of the stages and of every dataset, with a receipt.
+
+    Near duplicates that were left out because of it enter their datasets.
+    """
     store, settings = deployment.store, deployment.settings
     with permanent_errors_fail_at_once(), stopwatch() as watch:
         manifest = apply_takedowns(store, deployment.index, settings, context.partition_key)
-        announce(context, deployment, _versions(store, manifest))
+        promoted = promote_twins(store, deployment.index, settings, modality_stages(settings))
+        announce(context, deployment, [*_versions(store, manifest), *promoted])
         publish_receipt(settings, store, context.partition_key)
         bury(deployment, context.partition_key, ["takedowns"])
         report_progress(deployment, Role.TAKEDOWNS, context.partition_key)

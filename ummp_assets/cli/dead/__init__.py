@@ -1,0 +1,1 @@
+"""`ummp dead`: one file per command."""

@@ -1,0 +1,167 @@
+"""Twins that enter their dataset because their owner was taken down.
+
+A near duplicate was left out since its owner stood for it. Once that is gone the twin is cleaned from its stored raw
+bytes, and a version adds it. What the index says decides: of several twins the first becomes the owner.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+
+from ummp_assets.datasets.batch_content import batch_watermark, columns_of
+from ummp_assets.datasets.changes import Change, make_version
+from ummp_assets.datasets.commit import STAGE as COMMITS
+from ummp_assets.datasets.commit import revise_change
+from ummp_assets.datasets.history import put_next_version
+from ummp_assets.datasets.rewriting import shard_from
+from ummp_assets.datasets.shard_files import ShardWriter, read_shard
+from ummp_assets.datasets.shards import CLEAN_STAGES, FEATURE_STAGES, shard_key, write_shards
+from ummp_assets.datasets.shards import STAGE as SHARDS
+from ummp_assets.datasets.versions import DatasetVersion, Shard, dataset_path, read_shards
+from ummp_assets.reasons import Outcome, Reason
+from ummp_assets.records import RAW_SCHEMA
+from ummp_assets.settings import Settings
+from ummp_assets.storage.dataset_index import DatasetIndex
+from ummp_assets.storage.index import Index
+from ummp_assets.storage.local_store import LocalStore
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.overlay_store import OverlayStore
+from ummp_assets.storage.promotions import Promotion, PromotionIndex
+from ummp_assets.storage.stages import OutcomeCount, StageWriter, read_manifest, read_table, stage_path
+
+__all__ = ["RunStages", "promote_twins"]
+
+RunStages = Callable[[ObjectStore, Index, str], None]
+"""Runs the clean and feature stages of a batch in a store that holds its `requests` and `downloads`."""
+
+_RAW = "downloads"
+_HIDDEN = tuple(f"stages/{stage}/" for stage in (*CLEAN_STAGES.values(), *FEATURE_STAGES.values(), SHARDS))
+
+
+def promote_twins(store: ObjectStore, index: Index, settings: Settings, run_stages: RunStages) -> list[DatasetVersion]:
+    """Carry out the promotions that wait, and return the version of each dataset and batch that adds some.
+
+    A twin whose batch is on its way waits until that is committed. One that the rules refuse by now, or whose raw bytes
+    are gone, stays out.
+
+    Raises
+    ------
+    CommitConflict
+        Other committers of a dataset were always first.
+    StoreUnavailable, IndexUnavailable
+        The next call goes on.
+    """
+    waiting = PromotionIndex(index).waiting()
+    if not waiting:
+        return []
+    entries = {entry.sample_id: entry for entry in index.find_samples(sample_ids=[item.sample_id for item in waiting])}
+    due: dict[tuple[str, str], list[Promotion]] = defaultdict(list)
+    for item in waiting:
+        entry = entries.get(item.sample_id)
+        if entry is not None and store.exists(stage_path(COMMITS, entry.batch)):
+            due[item.dataset, entry.batch].append(item)
+    versions = []
+    for (dataset, batch), items in sorted(due.items()):
+        ids = {item.sample_id for item in items if entries[item.sample_id].reason == Reason.NEAR_DUPLICATE}
+        version = _promote(store, index, settings, dataset, batch, ids, run_stages) if ids else None
+        PromotionIndex(index).strike_out(items)
+        versions += [version] if version else []
+    return versions
+
+
+def _promote(
+    store: ObjectStore,
+    index: Index,
+    settings: Settings,
+    dataset: str,
+    batch: str,
+    sample_ids: Collection[str],
+    run_stages: RunStages,
+) -> DatasetVersion | None:
+    with TemporaryDirectory(dir=store.scratch_directory(), ignore_cleanup_errors=True) as folder:
+        scratch = OverlayStore(store, LocalStore(Path(folder) / "store"), _HIDDEN)
+        _put_downloads(scratch, batch, sample_ids)
+        run_stages(scratch, index, batch)
+        write_shards(scratch, settings, batch)
+        shards = _move(scratch, store, settings, Path(folder), dataset, batch)
+    if not shards:
+        return None
+    change = _change(store, dataset, batch, shards)
+    version = _commit(store, index, settings, change, dataset, batch)
+    stored = set(_ids(store, shards))
+    entries = index.find_samples(sample_ids=sorted(stored))
+    index.record_samples(replace(entry, outcome=Outcome.STORED.value, reason=None) for entry in entries)
+    return version
+
+
+def _put_downloads(scratch: ObjectStore, batch: str, sample_ids: Collection[str]) -> None:
+    """Commit, in the scratch store, the raw bytes of these samples as if the batch had no others."""
+    manifest = read_manifest(scratch, _RAW, batch)
+    with StageWriter(scratch, _RAW, batch, {"samples": RAW_SCHEMA}) as writer:
+        for rows in read_table(scratch, manifest, "samples", batch_rows=64):
+            chosen = [sample_id in sample_ids for sample_id in rows.column("sample_id").to_pylist()]
+            writer.write("samples", rows.filter(pa.array(chosen, pa.bool_())))
+        writer.commit(code_version=manifest.code_version, rules=manifest.rules)
+
+
+def _move(
+    scratch: ObjectStore, store: ObjectStore, settings: Settings, folder: Path, dataset: str, batch: str
+) -> list[Shard]:
+    """Write the dataset's shards of the scratch store into the store."""
+    writer = ShardWriter(store, folder, dataset_path(dataset, "shards"), settings.datasets.target_shard_bytes)
+    for table, entries in read_manifest(scratch, SHARDS, batch).tables.items():
+        for entry in entries:
+            key = shard_key(table, entry)
+            if key.dataset == dataset:
+                for rows in read_shard(scratch, entry.path, entry.footer_sha256):
+                    writer.write_packed(key, rows)
+    return [shard_from(key.modality, key.split, entry) for key, entries in writer.finish().items() for entry in entries]
+
+
+def _change(store: ObjectStore, dataset: str, batch: str, shards: Sequence[Shard]) -> Change:
+    outcomes = []
+    for shard in shards:
+        duplicate = (Outcome.DUPLICATE.value, Reason.NEAR_DUPLICATE.value)
+        outcomes.append(OutcomeCount(dataset, shard.modality, Outcome.STORED.value, "", shard.rows))
+        outcomes.append(OutcomeCount(dataset, shard.modality, *duplicate, -shard.rows))
+    return Change(
+        cause="promotion",
+        added=[(shard, (batch,)) for shard in shards],
+        columns={shard.modality: columns_of(store, shard.path) for shard in shards},
+        outcomes=outcomes,
+        watermark=batch_watermark(store, batch),
+    )
+
+
+def _commit(
+    store: ObjectStore, index: Index, settings: Settings, change: Change, dataset: str, batch: str
+) -> DatasetVersion | None:
+    known = DatasetIndex(index)
+    promoted = set(_ids(store, [shard for shard, _ in change.added]))
+
+    def propose(parent: DatasetVersion | None) -> DatasetVersion | None:
+        if parent is not None and _holds(store, known, parent, batch, promoted):
+            return None
+        # A dataset that had no row of the batch learns of it now.
+        is_new = known.version_of(dataset, batch) is None
+        complete = replace(change, batches=(batch,) if is_new else ())
+        revised = revise_change(store, index, settings, dataset, complete)
+        return make_version(store, dataset, parent, revised, settings.datasets.full_shard_bytes)
+
+    return put_next_version(store, known, dataset, propose)
+
+
+def _holds(store: ObjectStore, known: DatasetIndex, version: DatasetVersion, batch: str, ids: set[str]) -> bool:
+    """Return whether a version has any of the samples: an earlier call was killed before it could strike them out."""
+    paths = {shard.path for shard in known.shards_of(version.dataset, [batch])}
+    return not ids.isdisjoint(_ids(store, [shard for shard in read_shards(store, version) if shard.path in paths]))
+
+
+def _ids(store: ObjectStore, shards: Sequence[Shard]) -> Iterator[str]:
+    for shard in shards:
+        for rows in read_shard(store, shard.path, shard.footer_sha256, columns=["sample_id"]):
+            yield from rows.column("sample_id").to_pylist()

@@ -1,0 +1,110 @@
+"""Receipts of takedowns: what was taken away, where, when and from which versions; sealed by a hash, stored, sent."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from ummp_assets.datasets.erase import ErasedStage
+from ummp_assets.datasets.withdrawals import Withdrawal
+from ummp_assets.errors import ObjectNotFound
+from ummp_assets.messages.outbox import Record, send_once
+from ummp_assets.messages.topics import topic_names
+from ummp_assets.settings import Settings
+from ummp_assets.storage.index import SampleEntry
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.takedown_index import TakedownEntry
+
+__all__ = ["SCHEMA", "Receipt", "publish_receipt", "read_receipt", "receipt_path", "write_receipt"]
+
+SCHEMA = "ummp.takedown-receipt/1"
+
+_SAMPLE_FIELDS = ("sample_id", "dataset", "batch", "uri", "sha256")
+# Kafka's own limit is 1,048,588 bytes: the receipt of a domain may name a million samples.
+_MAX_SENT_BYTES = 900_000
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one batch of takedowns did.
+
+    Parameters
+    ----------
+    versions:
+        By dataset, the version without the samples.
+    """
+
+    batch: str
+    orders: Sequence[TakedownEntry]
+    samples: Sequence[SampleEntry]
+    versions: Mapping[str, int]
+    erased: Sequence[ErasedStage]
+    withdrawn: Sequence[Withdrawal]
+    completed_at: datetime
+
+
+def write_receipt(store: ObjectStore, receipt: Receipt) -> None:
+    """Store the receipt with the sha256 over it; a second run after a crash adds what it erased to the first one's."""
+    document = _document(receipt)
+    first = read_receipt(store, receipt.batch) or document
+    erased = [*first["erased"], *(item for item in document["erased"] if item not in first["erased"])]
+    kept = {name: first[name] or document[name] for name in ("completed_at", "withdrawn", "versions_without")}
+    merged = {**document, **kept, "erased": erased}
+    body = json.dumps(merged, sort_keys=True).encode()
+    sealed = {**merged, "sha256": hashlib.sha256(body).hexdigest()}
+    data = json.dumps(sealed, sort_keys=True, indent=1, ensure_ascii=False).encode()
+    store.write(receipt_path(receipt.batch), data + b"\n")
+
+
+def read_receipt(store: ObjectStore, batch: str) -> dict[str, Any] | None:
+    """Return the receipt of a batch of takedowns, None as long as they were not carried out."""
+    try:
+        data = store.read(receipt_path(batch))
+    except ObjectNotFound:
+        return None
+    document: dict[str, Any] = json.loads(data)
+    return document
+
+
+def publish_receipt(settings: Settings, store: ObjectStore, batch: str) -> bool:
+    """Send the receipt of a batch of takedowns to the topic of ready events, once; return whether this call sent it.
+
+    A receipt that is too large for a message is sent without its lists, with their lengths and where it is stored.
+
+    Raises
+    ------
+    ObjectNotFound
+        The takedowns were not carried out yet.
+    BrokerUnavailable
+        No broker answered; the next call makes good what is missing.
+    """
+    data = store.read(receipt_path(batch))
+    if len(data) > _MAX_SENT_BYTES:
+        data = _shortened(json.loads(data), store.uri(receipt_path(batch)))
+    return send_once(settings, f"takedown.{batch}", topic_names(settings).datasets, [Record(batch.encode(), data)])
+
+
+def _document(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "batch": receipt.batch,
+        "completed_at": receipt.completed_at.isoformat(),
+        "orders": [asdict(order) for order in receipt.orders],
+        "samples": [{name: getattr(sample, name) for name in _SAMPLE_FIELDS} for sample in receipt.samples],
+        "versions_without": dict(receipt.versions),
+        "erased": [asdict(item) for item in receipt.erased],
+        "withdrawn": [asdict(item) for item in receipt.withdrawn],
+    }
+
+
+def _shortened(document: dict[str, Any], uri: str) -> bytes:
+    lists = ("samples", "erased", "withdrawn", "orders")
+    counts = {f"{name}_count": len(document.pop(name)) for name in lists}
+    return json.dumps({**document, **counts, "uri": uri}).encode()
+
+
+def receipt_path(batch: str) -> str:
+    """Return where the receipt of a batch of takedowns stands in the store."""
+    return f"takedowns/{batch}.json"

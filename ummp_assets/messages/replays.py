@@ -1,0 +1,178 @@
+"""Replays: batches over messages that were planned before, under keys of their own.
+
+A run key is remembered for ever, and the batches of a topic follow one another without a gap; so a replay stands in an
+offset log of its own, `batches/<topic>.replay/<number>.json`. Its messages keep their coordinates, and with them their
+samples their ids: what comes out of it takes the place of what the same samples gave before.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from ummp_assets.errors import InvalidInput, ManifestMissing
+from ummp_assets.messages.offset_log import OffsetLog
+from ummp_assets.messages.ranges import Batch, OffsetRange, batch_key
+from ummp_assets.messages.reading import Message, RangeReader
+from ummp_assets.messages.topics import Role, topic_names
+from ummp_assets.records import Coordinates
+from ummp_assets.settings import Settings
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import Manifest, read_manifest, read_table
+
+__all__ = ["BatchFinder", "ReplayReader", "is_replay", "plan_replay", "replay_topic", "source_topic"]
+
+_SUFFIX = ".replay"
+_STAGE = "requests"
+_TABLES = ("samples", "dead_letters")
+
+
+def replay_topic(topic: str) -> str:
+    """Return the name under which the replays of a topic stand in the offset log."""
+    return topic + _SUFFIX
+
+
+def source_topic(topic: str) -> str:
+    """Return the topic that a batch's messages come from."""
+    return topic.removesuffix(_SUFFIX)
+
+
+def is_replay(topic: str) -> bool:
+    """Return whether a batch's topic is the name of replays."""
+    return topic.endswith(_SUFFIX)
+
+
+def plan_replay(
+    store: ObjectStore, settings: Settings, topic: str, ranges: Iterable[OffsetRange], now: datetime
+) -> Batch:
+    """Put the next replay of a topic into the offset log; the sensor starts its run.
+
+    Raises
+    ------
+    InvalidInput
+        The topic is none of requests, or a range is empty or goes beyond what was planned before.
+    """
+    known = topic_names(settings).of_role(Role.REQUESTS)
+    if topic not in known:
+        raise InvalidInput(f"{topic} cannot be replayed: choose one of {', '.join(known)}")
+    log = OffsetLog(store)
+    newest = log.last(topic)
+    wanted = tuple(sorted(ranges))
+    for item in wanted:
+        end = newest.ends.get(item.partition, 0) if newest else 0
+        if not 0 <= item.start < item.end <= end:
+            raise InvalidInput(
+                f"offsets {item.start} to {item.end - 1} of partition {item.partition} cannot be replayed: batches of "
+                f"{topic} hold its offsets up to {end - 1}" + ("" if end else ", that is none")
+            )
+    last = log.last(replay_topic(topic))
+    number = last.number + 1 if last else 1
+    while (put := log.put(Batch(replay_topic(topic), number, wanted), now)).ranges != wanted:
+        number = put.number + 1
+    return put
+
+
+class ReplayReader:
+    """Reads the messages of a replay: those that the stage `requests` stored, and from Kafka those that it did not.
+
+    Like `RangeReader`, it counts gaps and expired offsets; what a stored batch did not hold is a gap.
+    """
+
+    def __init__(self, store: ObjectStore, settings: Settings, batch: Batch) -> None:
+        self._store, self._settings, self._batch = store, settings, batch
+        self._topic = source_topic(batch.topic)
+        self.gaps = 0
+        self.expired: list[OffsetRange] = []
+
+    def __iter__(self) -> Iterator[list[Message]]:
+        """Yield the messages in chunks, in order of partition and offset; raises as `RangeReader` does."""
+        for wanted in self._batch.ranges:
+            for batch, part in self._parts(wanted):
+                manifest = _manifest(self._store, batch.key)
+                if manifest is None:
+                    yield from self._from_kafka(part)
+                else:
+                    messages = sorted(self._stored(manifest, part), key=lambda message: message.offset)
+                    self.gaps += len(part) - len(messages)
+                    yield messages
+
+    def _parts(self, wanted: OffsetRange) -> Iterator[tuple[Batch, OffsetRange]]:
+        """Yield the batches that first held a range, each with its part of it."""
+        log = OffsetLog(self._store)
+        position = wanted.start
+        while position < wanted.end:
+            batch = log.find(self._topic, wanted.partition, position)
+            if batch is None:
+                raise InvalidInput(f"no batch of {self._topic} holds offset {position} of partition {wanted.partition}")
+            end = min(batch.ends[wanted.partition], wanted.end)
+            yield batch, OffsetRange(wanted.partition, position, end)
+            position = end
+
+    def _from_kafka(self, part: OffsetRange) -> Iterator[list[Message]]:
+        reader = RangeReader(self._settings, Batch(self._topic, self._batch.number, (part,)))
+        yield from reader
+        self.gaps += reader.gaps
+        self.expired += reader.expired
+
+    def _stored(self, manifest: Manifest, part: OffsetRange) -> Iterator[Message]:
+        for table in _TABLES:
+            for rows in read_table(self._store, manifest, table):
+                for row in rows.to_pylist():
+                    place = Coordinates.parse(row["sample_id"])
+                    if place.partition == part.partition and part.start <= place.offset < part.end:
+                        yield _message(place, row)
+
+
+class BatchFinder:
+    """Which batches went over a sample: the one that first held its message, and its replays."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._log = OffsetLog(store)
+        self._replays: dict[str, list[Batch]] = {}
+
+    def of(self, sample_id: str, known: str) -> list[str]:
+        """Return their keys.
+
+        Parameters
+        ----------
+        known:
+            The batch that the index names, which is the newest of them.
+        """
+        place = Coordinates.parse(sample_id)
+        if not self._replays_of(place.topic):
+            return [known]
+        first = self._log.find(place.topic, place.partition, place.offset)
+        again = [
+            batch.key
+            for batch in self._replays_of(place.topic)
+            if any(item.partition == place.partition and item.start <= place.offset < item.end for item in batch.ranges)
+        ]
+        return sorted({known, *([first.key] if first else []), *again})
+
+    def _replays_of(self, topic: str) -> list[Batch]:
+        if topic not in self._replays:
+            name = replay_topic(topic)
+            last = self._log.last(name)
+            numbers = range(1, last.number + 1) if last else ()
+            self._replays[topic] = [self._log.get(batch_key(name, number)) for number in numbers]
+        return self._replays[topic]
+
+
+def _manifest(store: ObjectStore, batch: str) -> Manifest | None:
+    try:
+        return read_manifest(store, _STAGE, batch)
+    except ManifestMissing:
+        return None
+
+
+def _message(place: Coordinates, row: dict[str, Any]) -> Message:
+    headers = tuple((item["name"], item["value"]) for item in row["headers"] or ())
+    return Message(
+        place.topic,
+        place.partition,
+        place.offset,
+        # Unreadable messages are stored without their time.
+        row.get("timestamp_ms") or 0,
+        row["key"],
+        row["value"],
+        headers,
+    )
