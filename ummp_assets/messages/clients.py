@@ -45,8 +45,8 @@ def make_consumer(settings: Settings, *topics: str, **options: Any) -> KafkaCons
         "auto_offset_reset": "none",
         "max_partition_fetch_bytes": 4 * 2**20,
         "fetch_max_wait_ms": 100,
-        # A new consumer waits so long for what its first look-up lacks: with kafka-python's 100 ms that was more than half
-        # of the time in which a batch of 4,000 messages is read.
+        # A new consumer waits so long for what its first look-up lacks: with kafka-python's 100 ms that was more than
+        # half of the time in which a batch of 4,000 messages is read.
         "retry_backoff_ms": 10,
     }
     return _connect(KafkaConsumer, settings, *topics, **{**defaults, **options})
