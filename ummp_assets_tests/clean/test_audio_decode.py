@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 from fractions import Fraction
 from typing import Any
 
@@ -102,6 +104,24 @@ def test_m4a_is_read(layout: str, channels: int) -> None:
     assert np.sqrt(np.mean(audio.waveform[2_000:14_000] ** 2)) == pytest.approx(0.5 / np.sqrt(2), abs=0.01)
     spectrum = np.abs(np.fft.rfft(audio.waveform[2_000:10_000]))
     assert np.argmax(spectrum) * 16_000 / 8_000 == pytest.approx(440, abs=2)
+
+
+def test_m4a_without_ffmpeg_names_the_extra_that_is_missing() -> None:
+    # Another process, for this one has imported it.
+    program = """
+import sys
+sys.modules["av"] = None
+from ummp_assets.clean.audio_decode import decode_audio
+from ummp_assets.settings import AudioSettings
+refusal = decode_audio(sys.stdin.buffer.read(), AudioSettings())
+print(refusal.reason.value, refusal.detail)
+"""
+    data = m4a(tone(1.0, 44_100), 44_100)
+    answer = subprocess.run(
+        [sys.executable, "-c", program], input=data, capture_output=True, check=True
+    ).stdout.decode()
+    assert answer.startswith("unsupported_audio ")
+    assert "ummp-assets[av]" in answer
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
