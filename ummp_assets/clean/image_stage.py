@@ -127,9 +127,7 @@ def _clean_chunk(store: ObjectStore, rules: ImageSettings, chunk: pa.RecordBatch
         else:
             kept.append(position)
             images.append(cleaned)
-    rows = chunk.select(_KEPT_COLUMNS)
-    if len(kept) < chunk.num_rows:
-        rows = rows.take(pa.array(kept, pa.int64()))
+    rows = chunk.select(_KEPT_COLUMNS).take(pa.array(kept, pa.int64()))
     clean = _record_batch(rows, images, squares[: len(kept)])
     return CleanedChunk(clean, rejections, measured_rows(chunk, measured, IMAGE_MEASUREMENTS))
 

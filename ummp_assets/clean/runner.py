@@ -33,6 +33,7 @@ _Result = TypeVar("_Result")
 
 _ROWS_PER_READ = 32
 _CHUNKS_AHEAD = 2
+_WORTH_HOLDING = 0.5
 _GROUP_ROWS, _GROUP_BYTES = 256, 32 * 2**20
 # What cleaning looks at, of `RAW_SCHEMA`.
 _READ_COLUMNS = (
@@ -205,8 +206,12 @@ def _slices(
     for chunk in group:
         end = start + chunk.rows.num_rows
         own = positions[(positions >= start) & (positions < end)] - start
-        for first, count in _runs(own):
-            yield chunk.rows.slice(first, count).select(names)
+        rows = chunk.rows.select(names)
+        if len(own) < _WORTH_HOLDING * rows.num_rows:
+            # A slice would hold the whole chunk in memory until its row group is full.
+            yield rows.take(pa.array(own))
+        else:
+            yield from (rows.slice(first, count) for first, count in _runs(own))
         start = end
 
 

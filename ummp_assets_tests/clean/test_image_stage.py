@@ -88,8 +88,8 @@ def test_a_repeated_batch_gives_the_same_manifest(store: ObjectStore, index: Ind
 
 
 def test_duplicates_of_other_chunks_are_left_out_in_place(store: ObjectStore, index: Index, settings: Settings) -> None:
-    # Nine rows of 12 MB each: three chunks, which the index is asked about at once.
-    rules = ImageSettings(side_pixels=2_048, min_side_pixels=1, max_aspect_ratio=300, near_duplicate_bits=None)
+    # Nine rows of 3 MB each: five chunks, which the index is asked about at once.
+    rules = ImageSettings(side_pixels=1_024, min_side_pixels=1, near_duplicate_bits=None)
     large = settings.model_copy(update={"clean": CleanSettings(image=rules)})
     greys = [10, 20, 10, 30, 20, 40, 50, 50, 60]
     put_downloads(

@@ -2,9 +2,13 @@
 
 import hashlib
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
@@ -79,6 +83,33 @@ def test_near_duplicate_step_sees_extra_columns_that_are_not_written(store: Obje
     run_clean_stage(store, index, BATCH, stage(), keep_all, near_duplicates=drop_last)
 
     assert stored_ids(store) == ["ummp.requests.normal~0~1"]
+
+
+def test_chunks_of_which_little_is_kept_are_let_go(store: ObjectStore, index: Index) -> None:
+    put_downloads(store, [raw_row(number, b"%d" % number) for number in range(4 * 256)])
+    schema = SCHEMA.append(pa.field("pixels", pa.binary(8), nullable=False))
+    memory: list[weakref.ref[npt.NDArray[np.uint8]]] = []
+    held: list[int] = []
+
+    def clean(chunk: pa.RecordBatch) -> CleanedChunk:
+        pixels = np.zeros(8 * chunk.num_rows, np.uint8)
+        memory.append(weakref.ref(pixels))
+        cleaned = keep_all(chunk)
+        column = pa.Array.from_buffers(schema.field("pixels").type, chunk.num_rows, [None, pa.py_buffer(pixels)])
+        return replace(cleaned, rows=cleaned.rows.append_column(schema.field("pixels"), column))
+
+    def keep_first(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Rejection]]:
+        held.append(sum(reference() is not None for reference in memory))
+        others = rows.column("sample_id").to_pylist()[1:]
+        return rows.slice(0, 1), [
+            Rejection(name, "docs", "text", "u", Reason.NEAR_DUPLICATE, "near", 1.0, "first") for name in others
+        ]
+
+    images = replace(stage(max_chunk_rows=256), schema=schema)
+    manifest = run_clean_stage(store, index, BATCH, images, clean, near_duplicates=keep_first)
+
+    assert manifest.rows("samples") == 4
+    assert held == [1, 2, 2, 2]
 
 
 def test_content_that_was_taken_down_is_refused_under_another_address(store: ObjectStore, index: Index) -> None:
