@@ -38,6 +38,7 @@ from ummp_assets.fetch.stage import download
 from ummp_assets.settings import CleanSettings, FetchSettings, ImageSettings, Settings, load_settings
 from ummp_assets.storage.index import open_index
 from ummp_assets.storage.objects import open_store
+from ummp_assets.storage.stages import Manifest
 from ummp_assets_tests.benchmarks.harness import Report, main, notice, peer_python, ratio, take_turns
 from ummp_assets_tests.clean.downloads import put_downloads, raw_row
 from ummp_assets_tests.clean.samples import photograph
@@ -153,11 +154,12 @@ def run_stages(urls: list[str]) -> Speed:
         store, index = open_store(settings), open_index(settings)
         commit_requests(store, [request_row(number, url, "image") for number, url in enumerate(urls)])
         stages: dict[str, tuple[float, float]] = {}
-        for stage, run in (
-            ("downloads", lambda: download(store, index, settings, BATCH)),
-            ("clean_images", lambda: clean_images(store, index, settings, BATCH)),
-            ("image_features", lambda: image_features(store, settings, BATCH)),
-        ):
+        runs: dict[str, Callable[[], Manifest]] = {
+            "downloads": partial(download, store, index, settings, BATCH),
+            "clean_images": partial(clean_images, store, index, settings, BATCH),
+            "image_features": partial(image_features, store, settings, BATCH),
+        }
+        for stage, run in runs.items():
             began, used = time.perf_counter(), time.process_time()
             rows = run().rows("samples")
             stages[stage] = time.perf_counter() - began, time.process_time() - used
