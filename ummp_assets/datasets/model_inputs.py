@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ummp_assets.datasets.following import FollowStream
 from ummp_assets.datasets.stream import BatchStream
 from ummp_assets.errors import InvalidInput
 
@@ -54,7 +55,7 @@ class InputStream:
     with its least value) and `frames` (int64). `sample_id` and `label` are lists, but for packed texts.
     """
 
-    def __init__(self, batches: BatchStream, options: InputOptions | None = None) -> None:
+    def __init__(self, batches: BatchStream | FollowStream, options: InputOptions | None = None) -> None:
         self._batches = batches
         self._options = options or InputOptions()
         self._tokens: npt.NDArray[np.int64] = np.empty(0, np.int64)
@@ -75,7 +76,9 @@ class InputStream:
         self._documents = np.array(state["documents"], np.int32)
 
     def set_epoch(self, epoch: int) -> None:
-        """Start an epoch from its beginning."""
+        """Start an epoch from its beginning; raises `InvalidInput` for a stream that follows, which has no epochs."""
+        if isinstance(self._batches, FollowStream):
+            raise InvalidInput("a stream that follows has no epochs")
         self._batches.set_epoch(epoch)
         self._tokens, self._documents = self._tokens[:0], self._documents[:0]
 

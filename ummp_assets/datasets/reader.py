@@ -1,12 +1,12 @@
 """Reading a dataset version in a training process, without Dagster and without pandas unless it is asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pyarrow as pa
 
-from ummp_assets.datasets.following import added_rows, later_versions
+from ummp_assets.datasets.following import FollowStream, View
 from ummp_assets.datasets.frameworks import to_hf, to_tf, to_torch
 from ummp_assets.datasets.model_inputs import InputOptions
 from ummp_assets.datasets.packing import unpacked_schema
@@ -75,6 +75,28 @@ class Dataset:
         """Columns of the rows; raises `InvalidInput` when the dataset mixes modalities and none was chosen."""
         return unpacked_schema(self._packed_schema(self._one_modality()))
 
+    @overload
+    def iter_batches(
+        self,
+        batch_rows: int = ...,
+        *,
+        shuffle_seed: int | None = ...,
+        part: Part | None = ...,
+        drop_last: bool = ...,
+        follow: Literal[False] = ...,
+    ) -> BatchStream: ...
+
+    @overload
+    def iter_batches(
+        self,
+        batch_rows: int = ...,
+        *,
+        shuffle_seed: int | None = ...,
+        part: Part | None = ...,
+        follow: Literal[True],
+        idle_seconds: float | None = ...,
+    ) -> FollowStream: ...
+
     def iter_batches(
         self,
         batch_rows: int = 1_024,
@@ -82,7 +104,9 @@ class Dataset:
         shuffle_seed: int | None = None,
         part: Part | None = None,
         drop_last: bool = False,
-    ) -> BatchStream:
+        follow: bool = False,
+        idle_seconds: float | None = None,
+    ) -> BatchStream | FollowStream:
         """Return a stream of batches of `batch_rows` rows, each batch of one modality.
 
         Images come as fixed-shape tensors, waveforms, spectrograms and token ids as lists. The stream can be iterated
@@ -97,6 +121,11 @@ class Dataset:
             The share of this process: every row is in exactly one part, and parts differ by one row at most.
         drop_last:
             Leave out a last batch that is not full.
+        follow:
+            Do not end with this version: go on with the rows that each later one adds, in order, as it comes. Every
+            sample comes once, whatever compaction, labels and takedowns do to it later.
+        idle_seconds:
+            For `follow`: end when no version has come for this long; not given, never.
 
         Raises
         ------
@@ -104,7 +133,7 @@ class Dataset:
             While reading: a shard is missing or damaged; the message names it and the command that repairs it.
         """
         modalities = sorted({shard.modality for shard in self.shards})
-        return BatchStream(
+        batches = BatchStream(
             self._store,
             self.shards,
             {modality: self._packed_schema(modality) for modality in modalities},
@@ -114,26 +143,17 @@ class Dataset:
             part=part,
             drop_last=drop_last,
         )
-
-    def follow(self, batch_rows: int = 1_024, *, idle_seconds: float | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield all rows in order, then those that each later version adds, as the versions come.
-
-        Every sample comes once: what compaction, labels and takedowns do to rows that were given is not repeated.
-
-        Parameters
-        ----------
-        idle_seconds:
-            End when no version has come for this long; not given, never.
-
-        Raises
-        ------
-        ManifestCorrupt
-            A shard is missing or damaged.
-        """
-        yield from self.iter_batches(batch_rows)
-        for version in later_versions(self._store, self.version, idle_seconds):
-            later = Dataset(self._store, version, split=self.split, modality=self.modality, columns=self._columns)
-            yield from added_rows(self._store, version, (later.shards, later._packed_schema), batch_rows)
+        if not follow:
+            return batches
+        return FollowStream(
+            self._store,
+            self.version,
+            batches,
+            self._view_of,
+            batch_rows=batch_rows,
+            part=part or Part(),
+            idle_seconds=idle_seconds,
+        )
 
     def to_arrow(self) -> pa.Table:
         """Return all rows as one table; raises as `schema` and `iter_batches` do."""
@@ -187,6 +207,10 @@ class Dataset:
         Raises `InvalidInput` when `datasets` is not installed.
         """
         return to_hf(self)
+
+    def _view_of(self, version: DatasetVersion) -> View:
+        later = Dataset(self._store, version, split=self.split, modality=self.modality, columns=self._columns)
+        return later.shards, later._packed_schema
 
     def _wants(self, modality: str, split: str) -> bool:
         return split == self.split and self.modality in (None, modality)

@@ -20,7 +20,7 @@ from ummp_assets.storage.stages import FileEntry, Manifest, read_manifest, read_
 __all__ = ["CLEAN_STAGES", "CODE_VERSION", "FEATURE_STAGES", "STAGE", "shard_key", "write_shards"]
 
 STAGE = "training_shards"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 CLEAN_STAGES = {Modality.TEXT: "clean_text", Modality.IMAGE: "clean_images", Modality.AUDIO: "clean_audio"}
 FEATURE_STAGES = {Modality.TEXT: "text_features", Modality.IMAGE: "image_features", Modality.AUDIO: "audio_features"}
 

@@ -37,7 +37,7 @@ def test_commit_states_counts_outcomes_rules_and_watermark(
     )
     assert birds.watermark == {"ummp.requests.normal": {"0": 14}}
     assert birds.rules["clean_text.rule"] == ("1",)
-    assert birds.code_versions["training_shards"] == ("1",)
+    assert birds.code_versions["training_shards"] == ("2",)
     assert birds.added_batches == (batch,)
     assert sum(count.rows for count in birds.counts) == 10
     assert read_version(store, "birds") == birds

@@ -4,18 +4,22 @@ import json
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 from kafka import TopicPartition
 
+from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.events import publish_ready_event, ready_event
+from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.versions import read_version
 from ummp_assets.messages.clients import make_consumer
 from ummp_assets.messages.topics import ensure_topics, topic_names
 from ummp_assets.settings import Settings
+from ummp_assets.storage.index import Index, open_index
 from ummp_assets.storage.objects import ObjectStore, open_store
-from ummp_assets_tests.datasets.batches import texts
+from ummp_assets_tests.datasets.batches import put_batch, texts
 from ummp_assets_tests.datasets.conftest import Committer
 
 
@@ -98,6 +102,62 @@ def test_senders_killed_anywhere_leave_one_event(
         process.join()
     _publish(kafka_settings, 0)
     assert _numbers(kafka_settings) == [1]
+
+
+class _KilledBeforeMarking:
+    """A store whose process is killed when it is to note that an event was sent."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, *_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _send_and_die(settings: Settings) -> None:
+    store = open_store(settings)
+    publish_ready_event(settings, cast(ObjectStore, _KilledBeforeMarking(store)), read_version(store, "birds"))
+
+
+def _commit_and_die(settings: Settings, batch: str) -> None:
+    commit_batch(open_store(settings), open_index(settings), settings, batch)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _run_until_killed(target: Callable[..., None], *arguments: object) -> None:
+    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def test_a_sender_killed_after_the_send_leaves_one_event(
+    store: ObjectStore, kafka_settings: Settings, commit_samples: Committer
+) -> None:
+    ensure_topics(kafka_settings)
+    version = commit_samples(texts("birds", 5))
+    _run_until_killed(_send_and_die, kafka_settings)
+    assert _numbers(kafka_settings) == [1]
+    assert not store.exists("datasets/birds/v1/announced.json")
+    publish_ready_event(kafka_settings, store, version)
+    assert _numbers(kafka_settings) == [1]
+
+
+def test_a_run_killed_between_commit_and_send_announces_when_it_is_run_again(
+    store: ObjectStore, index: Index, kafka_settings: Settings
+) -> None:
+    ensure_topics(kafka_settings)
+    batch = put_batch(store, 1, texts("birds", 5))
+    write_shards(store, kafka_settings, batch)
+    _run_until_killed(_commit_and_die, kafka_settings, batch)
+    assert read_version(store, "birds").version == 1
+    assert _numbers(kafka_settings) == []
+    (version,) = commit_batch(store, index, kafka_settings, batch)
+    publish_ready_event(kafka_settings, store, version)
+    assert _numbers(kafka_settings) == [version.version] == [1]
 
 
 def test_a_broker_that_is_down_is_named_and_nothing_is_marked(
