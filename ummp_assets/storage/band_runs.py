@@ -1,8 +1,8 @@
-"""Bands of signatures and their owners in sorted runs: a log-structured merge tree (O'Neil et al. 1996) of big rows.
+"""What leads to a text, in sorted runs: a log-structured merge tree (O'Neil et al. 1996) of big rows.
 
-Bands are random numbers. As rows of their own, 14 for each text, they would fall on 14 other pages of the database's
-tree: measured, a thousand texts rewrote 56 MB. Instead each claim adds one run, sorted, and eight runs of a level are
-merged to one of the next; a look-up is a binary search in each of the few runs.
+Bands of signatures and hashes of ids are random numbers. As rows of their own, 15 for each text, they would fall on 15
+other pages of the database's tree: measured, a thousand texts rewrote 56 MB. Instead each claim adds one run, sorted,
+and eight runs of a level are merged to one of the next; a look-up is a binary search in each of the few runs.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _CACHE_BYTES = 256 * 2**20
 METADATA = sa.MetaData()
 
 _RUNS = sa.Table(
-    "text_band_runs",
+    "text_runs",
     METADATA,
     sa.Column("run", sa.Integer, primary_key=True),
     sa.Column("dataset", sa.String(64), nullable=False, index=True),
@@ -98,7 +98,7 @@ class BandRuns:
             connection.execute(sa.delete(_RUNS).where(_RUNS.c.run.in_(peers)))
             level += 1
         merged, owners = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        order = np.argsort(merged, kind="stable")
+        order = np.argsort(merged)
         row = {"dataset": dataset, "level": level, "bands": merged[order].tobytes(), "numbers": owners[order].tobytes()}
         connection.execute(sa.insert(_RUNS), row)
 

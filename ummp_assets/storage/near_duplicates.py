@@ -6,7 +6,8 @@ Jaccard similarity 0.8 share a band with probability 0.92 and of 0.9 with 0.9998
 signatures then decides.
 """
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,16 @@ from ummp_assets.errors import InvalidInput
 from ummp_assets.storage.band_runs import METADATA as BAND_RUNS
 from ummp_assets.storage.band_runs import BandRuns
 from ummp_assets.storage.index import Index
+from ummp_assets.storage.text_blocks import (
+    BLOCK_TEXTS,
+    NO_OWNER,
+    TextBlock,
+    append_blocks,
+    next_number,
+    read_blocks,
+    remove_texts,
+)
+from ummp_assets.storage.text_blocks import METADATA as TEXT_BLOCKS
 
 __all__ = ["BANDS", "SIGNATURE_VALUES", "SignatureIndex", "SignedText", "SimilarTwin"]
 
@@ -24,25 +35,9 @@ BANDS, BAND_VALUES = 14, 8
 SIGNATURE_VALUES = BANDS * BAND_VALUES
 
 _TEXTS_PER_TRANSACTION = 1_000
-# SQLite allows 32,766 variables in a statement.
-_KEYS_PER_STATEMENT = 15_000
-
-_METADATA = sa.MetaData()
-
-_VERDICTS = sa.Table(
-    "text_verdicts",
-    _METADATA,
-    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
-    sa.Column("dataset", sa.String(64), nullable=False),
-    sa.Column("sample_id", sa.String, nullable=False),
-    sa.Column("signature", sa.LargeBinary, nullable=False),
-    sa.Column("owner", sa.BigInteger),
-    sa.Column("similarity", sa.Float, nullable=False),
-    sa.UniqueConstraint("dataset", "sample_id"),
-    sa.Index("ix_text_verdicts_owner", "owner"),
-)
 
 _Values = npt.NDArray[np.uint16]
+_Keys = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,21 +65,27 @@ class SimilarTwin:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Known:
+    """A text in the index; `owner` is the number of its owner or `NO_OWNER`."""
+
     number: int
     sample_id: str
     signature: _Values
+    owner: int
+    similarity: float
 
 
 class SignatureIndex:
     """Owners of texts, per dataset; safe for several processes at once.
 
-    Every verdict is kept, so that a repeated batch gets the answers that it got, whatever came in between.
+    Every verdict is kept, so that a repeated batch gets the answers that it got, whatever came in between. One
+    structure of sorted runs leads to a text by each of its bands, by its sample id, and by its owner; the texts
+    themselves stand in blocks.
     """
 
     def __init__(self, index: Index) -> None:
         self._index = index
         self._runs = BandRuns()
-        index.make_tables(_METADATA)
+        index.make_tables(TEXT_BLOCKS)
         index.make_tables(BAND_RUNS)
 
     def claim(self, dataset: str, texts: Sequence[SignedText], min_similarity: float) -> list[SimilarTwin | None]:
@@ -113,7 +114,7 @@ class SignatureIndex:
             part = texts[start : start + _TEXTS_PER_TRANSACTION]
             with self._index.transaction() as connection:
                 _lock(connection)
-                verdicts |= _read_verdicts(connection, dataset, [text.sample_id for text in part])
+                verdicts |= self._read_verdicts(connection, dataset, [text.sample_id for text in part])
                 new = {text.sample_id: text for text in part if text.sample_id not in verdicts}
                 verdicts |= self._judge(connection, dataset, list(new.values()), min_similarity)
         return [verdicts[text.sample_id] for text in texts]
@@ -129,7 +130,7 @@ class SignatureIndex:
         with self._index.transaction() as connection:
             _lock(connection)
             for sample_id in sorted(set(sample_ids)):
-                heirs = _delete(connection, dataset, sample_id)
+                heirs = self._remove(connection, dataset, sample_id)
                 judged = self._judge(connection, dataset, heirs, min_similarity)
                 promoted += [heir for heir, twin in judged.items() if twin is None]
         return promoted
@@ -140,35 +141,70 @@ class SignatureIndex:
         """Give texts without a verdict one each, in order, and write it."""
         if not texts:
             return {}
-        keys = _band_keys(np.stack([text.signature for text in texts]))
-        buckets = self._runs.find(connection, dataset, np.unique(keys))
+        signatures = np.concatenate([text.signature for text in texts]).reshape(len(texts), SIGNATURE_VALUES)
+        keys = _band_keys(signatures)
+        ordered = np.sort(keys, axis=None)
+        buckets = self._runs.find(connection, dataset, _distinct(ordered))
         known = _read_known(connection, {number for bucket in buckets.values() for number in bucket})
-        first = (connection.execute(sa.select(sa.func.max(_VERDICTS.c.number))).scalar() or 0) + 1
-        found = _find_owners(texts, keys, buckets, known, first, min_similarity)
-        rows = [
-            {
-                "number": first + place,
-                "dataset": dataset,
-                "sample_id": text.sample_id,
-                "signature": text.signature.tobytes(),
-                "owner": owner and owner.number,
-                "similarity": similarity,
-            }
-            for place, (text, (owner, similarity)) in enumerate(zip(texts, found, strict=True))
-        ]
-        connection.execute(sa.insert(_VERDICTS), rows)
-        places = np.array([place for place, (owner, _) in enumerate(found) if owner is None], np.int64)
-        numbers = np.repeat((first + places).astype(np.uint32), BANDS)
-        self._runs.add(connection, dataset, keys[places].ravel(), numbers)
+        first = next_number(connection)
+        crowded = _holds(keys, np.union1d(ordered[1:][ordered[1:] == ordered[:-1]], _array(buckets)))
+        found = _find_owners(texts, keys, crowded, buckets, known, first, min_similarity)
+        owners = np.array([owner.number if owner else NO_OWNER for owner, _ in found], np.int64)
+        similarities = np.array([similarity for _, similarity in found], np.float64)
+        sample_ids = [text.sample_id for text in texts]
+        append_blocks(connection, first, TextBlock(sample_ids, signatures, owners, similarities))
+        self._lead_to(connection, dataset, first, sample_ids, keys, owners)
         return {
             text.sample_id: SimilarTwin(owner.sample_id, similarity) if owner else None
             for text, (owner, similarity) in zip(texts, found, strict=True)
         }
 
+    def _lead_to(
+        self, connection: sa.Connection, dataset: str, first: int, sample_ids: Sequence[str], keys: _Keys, owners: _Keys
+    ) -> None:
+        """Let bands, sample ids and owners lead to texts, whose numbers begin at `first`; `keys` are of their bands."""
+        numbers = first + np.arange(len(sample_ids), dtype=np.uint32)
+        owns = owners == NO_OWNER
+        leading = (keys[owns].ravel(), _id_keys(sample_ids), _heir_keys(owners[~owns]))
+        led_to = (np.repeat(numbers[owns], BANDS), numbers, numbers[~owns])
+        self._runs.add(connection, dataset, np.concatenate(leading), np.concatenate(led_to))
+
+    def _read_verdicts(
+        self, connection: sa.Connection, dataset: str, sample_ids: Sequence[str]
+    ) -> dict[str, SimilarTwin | None]:
+        texts = self._find_texts(connection, dataset, sample_ids)
+        owners = _read_known(connection, {text.owner for text in texts.values()} - {NO_OWNER})
+        return {
+            sample_id: None if text.owner == NO_OWNER else SimilarTwin(owners[text.owner].sample_id, text.similarity)
+            for sample_id, text in texts.items()
+        }
+
+    def _find_texts(self, connection: sa.Connection, dataset: str, sample_ids: Sequence[str]) -> dict[str, _Known]:
+        """Return the texts of the sample ids that are in the index."""
+        found = self._runs.find(connection, dataset, _distinct(np.sort(_id_keys(sample_ids))))
+        known = _read_known(connection, {number for numbers in found.values() for number in numbers})
+        wanted = set(sample_ids)
+        return {text.sample_id: text for text in known.values() if text.sample_id in wanted}
+
+    def _remove(self, connection: sa.Connection, dataset: str, sample_id: str) -> list[SignedText]:
+        """Remove a text and the verdicts that name it; return the texts that lost their owner, in order.
+
+        What led to them stays in the runs, where it names numbers that no text has any more.
+        """
+        gone = self._find_texts(connection, dataset, [sample_id]).get(sample_id)
+        if gone is None:
+            return []
+        found = self._runs.find(connection, dataset, _heir_keys(np.array([gone.number])))
+        known = _read_known(connection, {number for numbers in found.values() for number in numbers})
+        heirs = [known[number] for number in sorted(known) if known[number].owner == gone.number]
+        remove_texts(connection, [gone.number, *(heir.number for heir in heirs)])
+        return [SignedText(heir.sample_id, heir.signature) for heir in heirs]
+
 
 def _find_owners(
     texts: Sequence[SignedText],
-    keys: npt.NDArray[np.int64],
+    keys: _Keys,
+    crowded: npt.NDArray[np.bool_],
     buckets: dict[int, list[int]],
     known: dict[int, _Known],
     first: int,
@@ -176,13 +212,8 @@ def _find_owners(
 ) -> list[tuple[_Known | None, float]]:
     """Return the owner of each text and its similarity, or None; texts that become owners join the buckets.
 
-    Almost no text shares a band with another: those are told at once, and only the others are looked at singly.
+    Almost no text shares a band with another: only those that do, as `crowded` says of each band, are looked at.
     """
-    values, places, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    shared = counts > 1
-    if buckets:
-        shared |= np.isin(values, np.fromiter(buckets, np.int64, len(buckets)))
-    crowded = shared[places].reshape(keys.shape)
     found: list[tuple[_Known | None, float]] = [(None, 0.0)] * len(texts)
     for place in np.flatnonzero(crowded.any(axis=1)).tolist():
         text, common = texts[place], keys[place][crowded[place]].tolist()
@@ -192,10 +223,29 @@ def _find_owners(
                 found[place] = known[number], similarity
                 break
         else:
-            known[first + place] = _Known(first + place, text.sample_id, text.signature)
+            known[first + place] = _Known(first + place, text.sample_id, text.signature, NO_OWNER, 0.0)
             for key in set(common):
                 buckets.setdefault(key, []).append(first + place)
     return found
+
+
+def _distinct(ordered: _Keys) -> _Keys:
+    differs = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=differs[1:])
+    return ordered[differs]
+
+
+def _holds(keys: _Keys, wanted: _Keys) -> npt.NDArray[np.bool_]:
+    """Return for each key whether it is among the wanted ones, which are ascending."""
+    if not len(wanted):
+        return np.zeros(keys.shape, bool)
+    places = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
+    held: npt.NDArray[np.bool_] = wanted[places] == keys
+    return held
+
+
+def _array(buckets: Mapping[int, object]) -> _Keys:
+    return np.fromiter(buckets, np.int64, len(buckets))
 
 
 def _band_keys(signatures: _Values) -> npt.NDArray[np.int64]:
@@ -214,49 +264,30 @@ def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
+def _id_keys(sample_ids: Sequence[str]) -> _Keys:
+    digests = [hashlib.blake2b(sample_id.encode(), digest_size=8).digest() for sample_id in sample_ids]
+    return np.frombuffer(b"".join(digests), np.int64)
+
+
+def _heir_keys(owners: _Keys) -> _Keys:
+    # Far from the band keys, which mix small numbers first.
+    return _mix(owners.view(np.uint64) + np.uint64(0x6A09E667F3BCC908)).view(np.int64)
+
+
 def _read_known(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, _Known]:
+    """Return the texts of the numbers, those left out that were removed."""
     wanted = sorted(numbers)
+    blocks = read_blocks(connection, wanted) if wanted else {}
     known: dict[int, _Known] = {}
-    for start in range(0, len(wanted), _KEYS_PER_STATEMENT):
-        columns = sa.select(_VERDICTS.c.number, _VERDICTS.c.sample_id, _VERDICTS.c.signature)
-        for row in connection.execute(
-            columns.where(_VERDICTS.c.number.in_(wanted[start : start + _KEYS_PER_STATEMENT]))
-        ):
-            known[row.number] = _Known(row.number, row.sample_id, np.frombuffer(row.signature, np.uint16))
+    for number in wanted:
+        block, place = blocks[number // BLOCK_TEXTS], number % BLOCK_TEXTS
+        if (sample_id := block.sample_ids[place]) is not None:
+            owner, similarity = int(block.owners[place]), float(block.similarities[place])
+            known[number] = _Known(number, sample_id, block.signatures[place], owner, similarity)
     return known
-
-
-def _read_verdicts(connection: sa.Connection, dataset: str, sample_ids: Sequence[str]) -> dict[str, SimilarTwin | None]:
-    owners = _VERDICTS.alias()
-    found = connection.execute(
-        sa.select(_VERDICTS.c.sample_id, owners.c.sample_id.label("twin"), _VERDICTS.c.similarity)
-        .join(owners, owners.c.number == _VERDICTS.c.owner, isouter=True)
-        .where(_VERDICTS.c.dataset == dataset, _VERDICTS.c.sample_id.in_(sample_ids))
-    )
-    return {row.sample_id: SimilarTwin(row.twin, row.similarity) if row.twin else None for row in found}
-
-
-def _delete(connection: sa.Connection, dataset: str, sample_id: str) -> list[SignedText]:
-    """Remove a text and the verdicts that name it; return the texts that lost their owner, in order.
-
-    Its bands stay in the runs, where they name a number that no text has any more.
-    """
-    columns = sa.select(_VERDICTS.c.number, _VERDICTS.c.sample_id, _VERDICTS.c.signature)
-    gone = connection.execute(
-        columns.where(_VERDICTS.c.dataset == dataset, _VERDICTS.c.sample_id == sample_id)
-    ).one_or_none()
-    if gone is None:
-        return []
-    heirs = connection.execute(columns.where(_VERDICTS.c.owner == gone.number).order_by(_VERDICTS.c.number)).all()
-    numbers = [gone.number, *(heir.number for heir in heirs)]
-    for start in range(0, len(numbers), _KEYS_PER_STATEMENT):
-        connection.execute(
-            sa.delete(_VERDICTS).where(_VERDICTS.c.number.in_(numbers[start : start + _KEYS_PER_STATEMENT]))
-        )
-    return [SignedText(heir.sample_id, np.frombuffer(heir.signature, np.uint16)) for heir in heirs]
 
 
 def _lock(connection: sa.Connection) -> None:
     """Let one writer judge at a time: two that judge similar texts at once would keep both. SQLite's do so anyway."""
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.text("LOCK TABLE text_verdicts IN SHARE ROW EXCLUSIVE MODE"))
+        connection.execute(sa.text("LOCK TABLE text_blocks IN SHARE ROW EXCLUSIVE MODE"))

@@ -95,10 +95,10 @@ def test_stage_drops_near_duplicates_within_and_between_batches(
     store: ObjectStore, index: Index, settings: Settings
 ) -> None:
     first, other = prose(1), prose(2)
-    near = replaced(first, 0.02, 3)
+    near = replaced(first, 0.01, 3)
     put_downloads(store, [raw_row(n, " ".join(words).encode()) for n, words in enumerate([first, other, near])])
     later = "ummp.requests.normal~00000002"
-    put_downloads(store, [raw_row(7, " ".join(replaced(other, 0.02, 4)).encode())], later)
+    put_downloads(store, [raw_row(7, " ".join(replaced(other, 0.01, 4)).encode())], later)
 
     manifest = clean_text(store, index, settings, BATCH)
 

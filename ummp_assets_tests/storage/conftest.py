@@ -1,6 +1,7 @@
-"""The stores that one contract suite runs on, and worker processes that use them at the same time."""
+"""The stores and databases that contract suites run on, and worker processes that use them at the same time."""
 
 import multiprocessing
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -8,10 +9,13 @@ from pathlib import Path
 
 import fsspec
 import pytest
+import sqlalchemy as sa
 
 from ummp_assets.storage.fsspec_store import FsspecStore
+from ummp_assets.storage.index import Index, SqlIndex
 from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import ObjectStore
+from ummp_assets_tests.storage.postgres_server import find_postgres, run_postgres
 from ummp_assets_tests.storage.s3_server import s3_environment
 
 SHARED = ["local", "local with fsync", "s3"]
@@ -49,3 +53,37 @@ def workers(s3_bucket: str) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(4, mp_context=context) as pool:
         yield pool
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[sa.URL]:
+    programs = find_postgres()
+    if programs is None:
+        said = (
+            "PostgreSQL's server is not installed (Debian: apt-get install postgresql): the index was NOT tested on it"
+        )
+        if os.environ.get("CI") == "true":
+            pytest.fail(said)
+        pytest.skip(said)
+    with run_postgres(programs) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def index_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of its own for each test, still without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/new folder/index.db"
+    server: sa.URL = request.getfixturevalue("postgres")
+    name = f"test_{uuid.uuid4().hex}"
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    return server.set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def sql_index(index_url: str) -> Iterator[Index]:
+    index = SqlIndex(index_url)
+    yield index
+    index.close()

@@ -1,9 +1,6 @@
 """The contract of `Index`, on SQLite and on PostgreSQL."""
 
 import hashlib
-import os
-import uuid
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +10,6 @@ import sqlalchemy as sa
 
 from ummp_assets.errors import IndexUnavailable, InvalidSettings
 from ummp_assets.storage.index import Index, SampleEntry, SqlIndex
-from ummp_assets_tests.storage.postgres_server import find_postgres, run_postgres
 
 ENTRY = SampleEntry(
     sample_id="ummp.requests.normal~0~17",
@@ -25,40 +21,6 @@ ENTRY = SampleEntry(
     outcome="stored",
     reason=None,
 )
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[sa.URL]:
-    programs = find_postgres()
-    if programs is None:
-        said = (
-            "PostgreSQL's server is not installed (Debian: apt-get install postgresql): the index was NOT tested on it"
-        )
-        if os.environ.get("CI") == "true":
-            pytest.fail(said)
-        pytest.skip(said)
-    with run_postgres(programs) as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def index_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of its own for each test, still without tables."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/new folder/index.db"
-    server: sa.URL = request.getfixturevalue("postgres")
-    name = f"test_{uuid.uuid4().hex}"
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    return server.set(database=name).render_as_string(hide_password=False)
-
-
-@pytest.fixture
-def sql_index(index_url: str) -> Iterator[Index]:
-    index = SqlIndex(index_url)
-    yield index
-    index.close()
 
 
 def test_claim_gives_the_first_owner_for_ever(sql_index: Index) -> None:

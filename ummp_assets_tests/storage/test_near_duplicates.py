@@ -1,4 +1,7 @@
-"""Signatures in the index: first owner, repeated claims, promotion, merged runs."""
+"""Signatures in the index, on SQLite and on PostgreSQL: first owner, repeated claims, promotion, merged runs."""
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from ummp_assets.errors import InvalidInput
-from ummp_assets.storage.index import Index
+from ummp_assets.storage.index import Index, SqlIndex
 from ummp_assets.storage.near_duplicates import SIGNATURE_VALUES, SignatureIndex, SignedText, SimilarTwin
 
 Signature = npt.NDArray[np.uint16]
@@ -24,8 +27,8 @@ def changed(signature: Signature, values: int) -> Signature:
 
 
 @pytest.fixture
-def signatures(index: Index) -> SignatureIndex:
-    return SignatureIndex(index)
+def signatures(sql_index: Index) -> SignatureIndex:
+    return SignatureIndex(sql_index)
 
 
 def test_similar_text_names_its_first_owner(signatures: SignatureIndex) -> None:
@@ -35,11 +38,11 @@ def test_similar_text_names_its_first_owner(signatures: SignatureIndex) -> None:
     assert signatures.claim("docs", texts, 0.8) == [None, None, SimilarTwin("a", 101 / 112)]
 
 
-def test_owner_of_an_earlier_call_is_found(signatures: SignatureIndex, index: Index) -> None:
+def test_owner_of_an_earlier_call_is_found(signatures: SignatureIndex, sql_index: Index) -> None:
     (first,) = random_signatures(1)
     signatures.claim("docs", [SignedText("a", first)], 0.8)
 
-    assert SignatureIndex(index).claim("docs", [SignedText("b", first)], 0.8) == [SimilarTwin("a", 1.0)]
+    assert SignatureIndex(sql_index).claim("docs", [SignedText("b", first)], 0.8) == [SimilarTwin("a", 1.0)]
 
 
 def test_similarity_decides_at_the_threshold(signatures: SignatureIndex) -> None:
@@ -77,6 +80,16 @@ def test_released_owner_is_succeeded_by_its_first_twin(signatures: SignatureInde
     assert signatures.claim("docs", [SignedText("z", first)], 0.8) == [SimilarTwin("b", 109 / 112)]
 
 
+def test_released_text_that_comes_back_is_judged_anew(signatures: SignatureIndex) -> None:
+    (first,) = random_signatures(1)
+    signatures.claim("docs", [SignedText("a", first), SignedText("b", first)], 0.8)
+    signatures.release("docs", ["a"], 0.8)
+
+    assert signatures.claim("docs", [SignedText("a", first)], 0.8) == [SimilarTwin("b", 1.0)]
+    assert signatures.release("docs", ["b"], 0.8) == ["a"]
+    assert signatures.claim("docs", [SignedText("a", first)], 0.8) == [None]
+
+
 def test_twins_that_are_not_similar_to_each_other_all_become_owners(signatures: SignatureIndex) -> None:
     (first,) = random_signatures(1)
     left, right = changed(first, 20), first.copy()
@@ -94,7 +107,7 @@ def test_released_twin_leaves_its_owner_alone(signatures: SignatureIndex) -> Non
     assert signatures.claim("docs", [SignedText("c", first)], 0.8) == [SimilarTwin("a", 1.0)]
 
 
-def test_owners_are_found_through_merged_runs(signatures: SignatureIndex, index: Index) -> None:
+def test_owners_are_found_through_merged_runs(signatures: SignatureIndex, sql_index: Index) -> None:
     drawn = random_signatures(150)
     for number, signature in enumerate(drawn):
         signatures.claim("docs", [SignedText(f"a{number}", signature)], 0.8)
@@ -103,9 +116,9 @@ def test_owners_are_found_through_merged_runs(signatures: SignatureIndex, index:
     found = signatures.claim("docs", repeated, 0.8)
 
     assert found == [SimilarTwin(f"a{number}", 103 / 112) for number in range(150)]
-    with index.transaction(reading=True) as connection:
-        levels = sorted(connection.execute(sa.text("SELECT level FROM text_band_runs")).scalars())
-    assert levels == [0] * 6 + [1] * 2 + [2] * 2
+    with sql_index.transaction(reading=True) as connection:
+        levels = sorted(connection.execute(sa.text("SELECT level FROM text_runs")).scalars())
+    assert levels == [0] * 7 + [1] * 2 + [2] * 2
 
 
 def test_more_texts_than_one_transaction_takes_are_compared_with_each_other(signatures: SignatureIndex) -> None:
@@ -115,6 +128,26 @@ def test_more_texts_than_one_transaction_takes_are_compared_with_each_other(sign
     found = signatures.claim("docs", [*texts, SignedText("b", drawn[3])], 0.8)
 
     assert found == [None] * 1_200 + [SimilarTwin("a3", 1.0)]
+
+
+def claim_in_a_process(index_url: str, claimant: int) -> list[str]:
+    index = SqlIndex(index_url)
+    drawn = random_signatures(60)
+    texts = [SignedText(f"{claimant}-{number}", signature) for number, signature in enumerate(drawn)]
+    found = [
+        twin
+        for start in range(0, 60, 12)
+        for twin in SignatureIndex(index).claim("docs", texts[start : start + 12], 0.8)
+    ]
+    index.close()
+    return [f"{claimant}-{number}" if twin is None else twin.sample_id for number, twin in enumerate(found)]
+
+
+def test_claims_of_many_processes_agree_on_each_owner(index_url: str, workers: ProcessPoolExecutor) -> None:
+    answers = list(workers.map(partial(claim_in_a_process, index_url), range(4)))
+
+    assert all(answer == answers[0] for answer in answers)
+    assert [owner.split("-")[1] for owner in answers[0]] == [str(number) for number in range(60)]
 
 
 def test_similarity_out_of_bounds_is_refused(signatures: SignatureIndex) -> None:

@@ -40,7 +40,7 @@ RULES = {
     "gopher_quality": "1",
     "c4": "1",
     "fineweb": "1",
-    "near_duplicates": "1",
+    "near_duplicates": "2",
     "personal_data": "1",
 }
 _CARRIED_COLUMNS = ("sample_id", "dataset", "uri", "sha256", "label", "attributes")
