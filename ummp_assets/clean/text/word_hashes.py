@@ -90,7 +90,8 @@ def _fold_others(data: _Bytes) -> _Places:
     data[first] = np.where(marks, _SPACE, folded >> 12 | 0xE0)
     data[first + 1] = np.where(marks, _SPACE, folded >> 6 & 0x3F | 0x80)
     data[first + 2] = np.where(marks, _SPACE, folded & 0x3F | 0x80)
-    return first[(folded >= _FIRST_WIDE) & (folded <= _LAST_WIDE)]
+    wide: _Places = first[(folded >= _FIRST_WIDE) & (folded <= _LAST_WIDE)]
+    return wide
 
 
 @cache
