@@ -39,11 +39,16 @@ class InOrder:
                 self._held_bytes += size
         self._held[request.position] = (request, result)
 
-    def take(self, max_bytes: int) -> list[tuple[FetchRequest, Result]]:
-        """Return what is complete up to the first gap, until its contents in memory exceed a size."""
-        taken = []
+    def take(self, max_rows: int, max_bytes: int) -> list[tuple[FetchRequest, Result]]:
+        """Return what is complete up to the first gap: so many at most, and until their contents in memory exceed a
+        size."""
+        taken: list[tuple[FetchRequest, Result]] = []
         taken_bytes = 0
-        while taken_bytes < max_bytes and (entry := self._held.pop(self._next, None)) is not None:
+        while (
+            len(taken) < max_rows
+            and taken_bytes < max_bytes
+            and (entry := self._held.pop(self._next, None)) is not None
+        ):
             self._next += 1
             if isinstance(entry[1], Fetched):
                 taken_bytes += entry[1].body.held_bytes

@@ -22,7 +22,16 @@ from ummp_assets.storage.fetch_state import FetchState, StoredFetch
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import StageWriter
 
-__all__ = ["FAILURES", "FAILURE_SCHEMA", "LOT_BYTES", "ROW_GROUP_BYTES", "SAMPLES", "RowWriter", "blob_path"]
+__all__ = [
+    "FAILURES",
+    "FAILURE_SCHEMA",
+    "LOT_BYTES",
+    "LOT_ROWS",
+    "ROW_GROUP_BYTES",
+    "SAMPLES",
+    "RowWriter",
+    "blob_path",
+]
 
 SAMPLES, FAILURES = "samples", "failures"
 
@@ -36,11 +45,11 @@ FAILURE_SCHEMA = pa.schema(
 """Table `failures` of the stage `downloads`: attempts and evidence (JSON) of each sample that was rejected there."""
 
 # Results are handed to the thread in lots of about so many.
-_LOT_ROWS = 512
+LOT_ROWS = 512
 LOT_BYTES = 2 * 2**20
 # Rows are handed to the stage's writer by the row group: written at once, their buffer is there for the next ones.
 # Memory that is touched for the first time cost more, at 2 microseconds a page, than copying what it holds.
-ROW_GROUP_ROWS = 2_048
+_ROW_GROUP_ROWS = 2_048
 ROW_GROUP_BYTES = 8 * 2**20
 _MAX_WAITING_LOTS = 8
 # Row groups that wait to be encoded, each as large as its limit.
@@ -109,7 +118,7 @@ class RowWriter:
         """Append results; raises what the writing of earlier ones raised, `StoreUnavailable` above all."""
         self._lot += entries
         self._lot_bytes += sum(result.body.held_bytes for _, result in entries if isinstance(result, Fetched))
-        if len(self._lot) >= _LOT_ROWS or self._lot_bytes >= LOT_BYTES:
+        if len(self._lot) >= LOT_ROWS or self._lot_bytes >= LOT_BYTES:
             self._send_lot()
 
     def finish(self) -> None:
@@ -146,8 +155,9 @@ class RowWriter:
             self._rejected.append(item)
         else:
             self._samples.append(item)
-            self._samples_bytes += item.body.held_bytes
-        if len(self._samples) + len(self._rejected) >= ROW_GROUP_ROWS or self._samples_bytes >= ROW_GROUP_BYTES:
+            # Also what has waited in a scratch file stands in the row.
+            self._samples_bytes += item.body.byte_count if self._is_inline(item.body) else 0
+        if len(self._samples) + len(self._rejected) >= _ROW_GROUP_ROWS or self._samples_bytes >= ROW_GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
@@ -228,9 +238,12 @@ class RowWriter:
         if fetches:
             self._state.record_fetches(fetches)
 
+    def _is_inline(self, body: Body) -> bool:
+        return body.byte_count <= self._settings.inline_bytes
+
     def _place(self, body: Body) -> str | None:
         """Return the path of the blob that holds the content, None when it stands in the row."""
-        if body.byte_count <= self._settings.inline_bytes:
+        if self._is_inline(body):
             return None
         path = body.blob or blob_path(body.sha256)
         if body.file is not None and not self._store.exists(path):

@@ -12,7 +12,7 @@ from ummp_assets.fetch.http import HttpFetcher
 from ummp_assets.fetch.ordering import InOrder
 from ummp_assets.fetch.refusing import refuse_taken_down
 from ummp_assets.fetch.revalidation import StoredBodies
-from ummp_assets.fetch.rows import FAILURE_SCHEMA, FAILURES, LOT_BYTES, ROW_GROUP_BYTES, SAMPLES, RowWriter
+from ummp_assets.fetch.rows import FAILURE_SCHEMA, FAILURES, LOT_BYTES, LOT_ROWS, ROW_GROUP_BYTES, SAMPLES, RowWriter
 from ummp_assets.fetch.sources import BlockingSources
 from ummp_assets.records import RAW_SCHEMA
 from ummp_assets.settings import Settings
@@ -146,11 +146,11 @@ def _fetch_all(
             for request, result in ended:
                 order.put(request, result)
             done += len(ended)
-            while rows.has_room and (entries := order.take(LOT_BYTES)):
+            while rows.has_room and (entries := order.take(LOT_ROWS, LOT_BYTES)):
                 rows.write(entries)
             if ended and on_progress is not None:
                 on_progress(done, total)
-        while entries := order.take(LOT_BYTES):
+        while entries := order.take(LOT_ROWS, LOT_BYTES):
             rows.write(entries)
         rows.finish()
     finally:

@@ -244,9 +244,9 @@ def test_contents_that_wait_for_a_slow_object_leave_memory(
     order = InOrder(tmp_path, max_held_bytes=1_000)
     for position in range(1, 5):
         order.put(FetchRequest(position, str(position), "d", "http://a", "auto"), fetched(b"x" * 400))
-    assert order.take(1_000) == []
+    assert order.take(10, 1_000) == []
     assert len(list(tmp_path.glob("tmp*"))) == 2
     order.put(FetchRequest(0, "0", "d", "http://a", "auto"), fetched(b"y" * 400))
-    taken = order.take(1_000) + order.take(1_000)
+    taken = order.take(2, 1_000) + order.take(10, 1_000)
     assert [request.position for request, _ in taken] == [0, 1, 2, 3, 4]
     assert [result.body.read() for _, result in taken if isinstance(result, Fetched)] == [b"y" * 400] + [b"x" * 400] * 4
