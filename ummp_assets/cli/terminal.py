@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from types import FrameType
@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-__all__ = ["Stopped", "answers", "json_option", "notes", "print_json", "stop_signals"]
+__all__ = ["Stopped", "answers", "json_option", "notes", "print_json", "progress_bar", "stop_signals"]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
 
@@ -33,6 +33,18 @@ def notes() -> Console:
 def print_json(document: object) -> None:
     """Print a document, dataclasses included, as JSON."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows how many of how many are done, on a terminal only, while the block lasts."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = notes()
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _plain(value: object) -> object:

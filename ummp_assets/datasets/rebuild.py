@@ -6,6 +6,7 @@ clean stages, features, shards and versions run anew over the stored `requests` 
 
 import hashlib
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +29,7 @@ from ummp_assets.storage.index import Index, open_index
 from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.overlay_store import OverlayStore
+from ummp_assets.storage.owners import copy_owners
 
 __all__ = ["Rebuilt", "content_digests", "rebuild_version"]
 
@@ -84,7 +86,9 @@ def rebuild_version(
 ) -> Rebuilt:
     """Rebuild a version beside the store, which stays as it is, and compare the two.
 
-    After a takedown earlier steps lack what is gone, so that later versions can have the same rows, not the same files.
+    Of samples with the same or nearly the same content, the owner is the one that the index names: which one came first
+    cannot be told from the raw bytes. After a takedown earlier steps lack what is gone, so that later versions can have
+    the same rows, not the same files.
 
     Parameters
     ----------
@@ -107,6 +111,8 @@ def rebuild_version(
         scratch = OverlayStore(store, LocalStore(Path(folder) / "store"), _HIDDEN)
         index = open_index(settings.model_copy(update={"index": f"sqlite:///{folder}/index.db"}))
         try:
+            with closing(open_index(settings)) as source:
+                copy_owners(source, index, dataset)
             for step in range(1, number + 1):
                 _repeat(scratch, index, settings, read_version(store, dataset, step), run_stages)
                 if on_step is not None:

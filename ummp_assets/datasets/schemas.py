@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from ummp_assets.datasets.shard_files import damaged
 from ummp_assets.datasets.versions import Column, Shard
-from ummp_assets.errors import ObjectNotFound
+from ummp_assets.errors import InvalidInput, ObjectNotFound
 from ummp_assets.storage.objects import ObjectStore
 
 __all__ = ["conform", "find_schema"]
@@ -16,7 +16,7 @@ __all__ = ["conform", "find_schema"]
 def find_schema(store: ObjectStore, shards: Iterable[Shard], columns: Sequence[Column]) -> pa.Schema:
     """Return the packed schema of these columns, as the shards have them; usually the first shard has all.
 
-    Raises `ManifestCorrupt` when a shard is missing or damaged.
+    Raises `ManifestCorrupt` when a shard is missing or damaged, `InvalidInput` when no shard is left.
     """
     fields: dict[str, pa.Field] = {}
     for shard in shards:
@@ -28,6 +28,9 @@ def find_schema(store: ObjectStore, shards: Iterable[Shard], columns: Sequence[C
             raise damaged(store, shard.path, error) from error
         if all(column.name in fields for column in columns):
             break
+    missing = [column.name for column in columns if column.name not in fields]
+    if missing:
+        raise InvalidInput(f"there is no row left from which the type of {', '.join(missing)} could be told")
     return pa.schema([fields[column.name].with_nullable(column.nullable) for column in columns])
 
 

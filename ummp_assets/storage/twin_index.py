@@ -83,7 +83,7 @@ class TwinIndex:
             # All three columns of the key: by the digest alone every row would be looked at.
             statement = sa.select(_CONTENTS.c.sample_id).where(
                 _CONTENTS.c.dataset.in_(sorted(datasets)),
-                _CONTENTS.c.kind.in_(list(Modality)),
+                _CONTENTS.c.kind.in_([kind.value for kind in Modality]),
                 _CONTENTS.c.digest == digest,
             )
             return set(connection.execute(statement).scalars())

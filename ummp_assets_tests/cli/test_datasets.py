@@ -85,4 +85,5 @@ def test_verify_finds_what_was_changed_cut_or_removed(ummp: Ummp, pages: ObjectS
         answer = ummp.here("datasets", "verify", "pages")
         assert answer.code == 1
         assert complaint in answer.err
+        assert "`ummp datasets rebuild pages --version 2 --repair`" in answer.err
         assert f"{len(shards) - 1} of {len(shards)} shards intact" in answer.out

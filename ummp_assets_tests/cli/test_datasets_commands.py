@@ -151,6 +151,9 @@ def test_a_withdrawn_version_is_neither_exported_nor_rebuilt(
     ummp: Ummp, docs: ObjectStore, index: Index, settings: Settings, tmp_path: Path
 ) -> None:
     apply_takedowns(docs, index, settings, put_takedowns(docs, 1, [("sample_id", f"{TOPIC}~0~2")]), now=NOW)
+    shown = ummp.here("datasets", "show", "docs", "--version", "3")
+    assert "withdrawn by the takedown ummp.takedowns~00000001" in shown.out
+    assert ummp.here("datasets", "show", "docs", "--json").document["withdrawn_by"] is None
     for arguments in (("export", "docs", "--format", "jsonl", "--to", str(tmp_path / "x")), ("rebuild", "docs")):
         answer = ummp.here("datasets", *arguments, "--version", "3")
         assert answer.code in (1, 2)

@@ -92,6 +92,17 @@ def test_wrong_use_is_told_what_is_right(with_broker: Ummp, arguments: tuple[str
     assert complaint in answer.err
 
 
+def test_a_letter_from_a_topic_that_is_not_read_here_is_refused(with_broker: Ummp, broker_settings: Settings) -> None:
+    ensure_topics(broker_settings)
+    names = ("topic", "partition", "offset", "sample-id", "reason", "error")
+    values = ("elsewhere", "0", "1", "elsewhere~0~1", "not_json", "")
+    headers = [(f"ummp-{name}", value.encode()) for name, value in zip(names, values, strict=True)]
+    send(broker_settings, topic_names(broker_settings).dead, [b"{}"], headers=headers)
+    answer = with_broker.here("dead", "redrive", "--all")
+    assert answer.code == 2
+    assert "came from elsewhere, which UMMP does not read here" in answer.err
+
+
 def test_letters_of_another_producer_are_left_alone(
     with_broker: Ummp, broker_settings: Settings, tmp_path: Path
 ) -> None:

@@ -5,18 +5,25 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.compaction import FAN_IN, compact_dataset
 from ummp_assets.datasets.labels import apply_labels
 from ummp_assets.datasets.promote import RunStages
 from ummp_assets.datasets.rebuild import rebuild_version
+from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.datasets.versions import read_version
 from ummp_assets.errors import InvalidInput
+from ummp_assets.messages.offset_log import OffsetLog
+from ummp_assets.messages.ranges import Batch, OffsetRange
+from ummp_assets.modality_stages import modality_stages
 from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
+from ummp_assets_tests.clean.downloads import put_downloads, raw_row
 from ummp_assets_tests.datasets.batches import TOPIC, Sample, put_batch, texts
 from ummp_assets_tests.datasets.test_labels import label, put_labels
+from ummp_assets_tests.datasets.test_promotion import document, prepare
 from ummp_assets_tests.datasets.test_takedown import SECRET, commit_all, put_takedowns
 
 
@@ -78,3 +85,31 @@ def test_a_version_after_a_takedown_has_the_same_rows_and_one_before_is_refused(
     assert rebuilt.has_same_rows
     with pytest.raises(InvalidInput, match="version 1 of birds was withdrawn"):
         rebuild_version(store, settings, "birds", 1, stages)
+
+
+def test_a_version_is_rebuilt_whichever_batch_was_cleaned_first(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    """The batch that is committed second was cleaned first, and owns a content and a look-alike of the other's."""
+    second = prepare(store, index, settings, 2, [raw_row(10, document(1, 5)), raw_row(11, document(2))], 10)
+    rows = [raw_row(0, document(1)), raw_row(1, document(2)), raw_row(2, document(3))]
+    first = prepare(store, index, settings, 1, rows, 0)
+    for batch in (first, second):
+        commit_batch(store, index, settings, batch)
+    rebuilt = rebuild_version(store, settings, "docs", 2, modality_stages(settings))
+    assert rebuilt.is_identical
+    assert (rebuilt.added, rebuilt.removed, rebuilt.changed) == ((), (), ())
+
+
+def test_a_version_with_a_replay_is_rebuilt(store: ObjectStore, index: Index, settings: Settings) -> None:
+    prepared = prepare(store, index, settings, 1, [raw_row(0, document(1)), raw_row(1, document(2))], 0)
+    commit_batch(store, index, settings, prepared)
+    replay = OffsetLog(store).put(
+        Batch(f"{TOPIC}.replay", 1, (OffsetRange(0, 0, 2),)), datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    put_downloads(store, [raw_row(0, document(4)), raw_row(1, document(2))], replay.key)
+    modality_stages(settings)(store, index, replay.key)
+    write_shards(store, settings, replay.key)
+    (version,) = commit_batch(store, index, settings, replay.key)
+    assert (version.version, version.rows) == (2, 2)
+    assert rebuild_version(store, settings, "docs", 2, modality_stages(settings)).is_identical

@@ -5,11 +5,10 @@ import json
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from ummp_assets.datasets.commit import commit_batch
@@ -31,7 +30,8 @@ from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import OutcomeCount, StageWriter, read_manifest, read_table
 from ummp_assets.storage.takedown_index import domains_of, taken_down
-from ummp_assets_tests.datasets.batches import TOPIC, Sample, digest, put_batch, texts
+from ummp_assets_tests.datasets.batches import TOPIC, Sample, digest, pixels, put_batch, texts
+from ummp_assets_tests.datasets.searching import files_with_bytes
 from ummp_assets_tests.datasets.test_events import _events
 
 TAKEDOWNS = "ummp.takedowns"
@@ -102,19 +102,7 @@ def commit_all(
 
 def files_with(store: ObjectStore, content: str) -> list[str]:
     """Return the store's files that hold a text: in their bytes or, for Parquet, in a decoded value."""
-    raw = content.encode()
-    found = []
-    for path in sorted(path for path in Path(store.uri()).rglob("*") if path.is_file()):
-        data = path.read_bytes()
-        if raw in data or (path.suffix == ".parquet" and raw in _decoded(path)):
-            found.append(str(path.relative_to(store.uri())))
-    return found
-
-
-def _decoded(path: Path) -> bytes:
-    columns = [column for column in pq.read_table(path).columns if column.type in (pa.string(), pa.large_binary())]
-    values = [value for column in columns for value in column.to_pylist() if value is not None]
-    return b"".join(value if isinstance(value, bytes) else value.encode() for value in values)
+    return files_with_bytes(store, content.encode())
 
 
 @pytest.mark.parametrize(
@@ -143,6 +131,31 @@ def test_takedown_leaves_no_file_with_the_bytes(
     assert len(version.removed_shards) == 1
     assert OutcomeCount("birds", "text", "filtered", "takedown", 1) in version.outcomes
     assert OutcomeCount("birds", "text", "stored", "", 35) in version.outcomes
+
+
+SECRET_BYTES = np.frombuffer(SECRET.content.encode(), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("modality", "values"),
+    [
+        ("text", SECRET_BYTES.astype(np.int32).tobytes()),
+        ("image", pixels(SECRET.content).tobytes()),
+        ("audio", (SECRET_BYTES / 256).astype(np.float32).tobytes()),
+    ],
+)
+def test_takedown_leaves_no_token_no_pixel_and_no_sound(
+    modality: str, values: bytes, store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
+    secret = Sample("birds", modality, SECRET.content, uri=SECRET.uri)
+    others = [Sample("birds", modality, f"another one, number {number}") for number in range(5)]
+    commit_all(store, index, settings, 1, [*others, secret], 0)
+    assert files_with_bytes(store, values)
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
+    assert files_with_bytes(store, values) == []
+    assert files_with(store, SECRET.content) == []
+    assert read_version(store, "birds").rows == 5
 
 
 def test_old_versions_are_withdrawn_at_once_and_purged_after_the_delay(

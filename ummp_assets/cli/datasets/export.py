@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ummp_assets.cli.datasets.options import version_option
-from ummp_assets.cli.terminal import answers, json_option, notes, print_json
+from ummp_assets.cli.terminal import answers, json_option, print_json, progress_bar
 
 __all__ = ["export_command"]
 
@@ -48,8 +48,6 @@ def export_command(
 
     The folder appears once everything is written.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from ummp_assets.datasets.exports.exporting import export_version
     from ummp_assets.datasets.reader import open_dataset
 
@@ -60,22 +58,21 @@ def export_command(
     datasets = [
         open_dataset(name, first.version.version, split, modality=kind) for kind in kinds for split in splits or _SPLITS
     ]
-    columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = notes()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=sum(len(dataset) for dataset in datasets))
-        files = export_version(
-            datasets,
-            format_name,
-            folder,
-            license_url=license_url,
-            on_rows=lambda rows: progress.update(task, advance=rows),
-        )
+    total = sum(len(dataset) for dataset in datasets)
+    with progress_bar("rows") as on_progress:
+        done = 0
+
+        def add(rows: int) -> None:
+            nonlocal done
+            done += rows
+            on_progress(done, total)
+
+        files = export_version(datasets, format_name, folder, license_url=license_url, on_rows=add)
     report = {
         "name": name,
         "version": first.version.version,
         "format": format_name,
-        "rows": sum(len(dataset) for dataset in datasets),
+        "rows": total,
         "bytes": sum(path.stat().st_size for path in files),
         "files": [str(path) for path in files],
     }

@@ -16,11 +16,11 @@ _COMMANDS = {
     "rebuild": LazyCommand(
         "datasets.rebuild", "rebuild_command", "Make a version anew from the stored raw bytes; compare, or repair."
     ),
-    "compact": LazyCommand("datasets.upkeep", "compact_command", "Merge small shards."),
-    "collect": LazyCommand("datasets.upkeep", "collect_command", "Delete files that no manifest names."),
-    "scrub": LazyCommand("datasets.upkeep", "scrub_command", "Hash every file of the store; repair from a replica."),
-    "replicate": LazyCommand("datasets.upkeep", "replicate_command", "Bring a second copy of the store up to date."),
-    "purge": LazyCommand("datasets.upkeep", "purge_command", "Delete the shards that takedowns withdrew."),
+    "compact": LazyCommand("datasets.compact", "compact_command", "Merge small shards."),
+    "collect": LazyCommand("datasets.collect", "collect_command", "Delete files that no manifest names."),
+    "scrub": LazyCommand("datasets.scrub", "scrub_command", "Hash every file of the store; repair from a replica."),
+    "replicate": LazyCommand("datasets.replicate", "replicate_command", "Bring a second copy of the store up to date."),
+    "purge": LazyCommand("datasets.purge", "purge_command", "Delete the shards that takedowns withdrew."),
 }
 
 

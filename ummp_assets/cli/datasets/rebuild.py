@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ummp_assets.cli.datasets.options import version_option
-from ummp_assets.cli.terminal import answers, json_option, notes, print_json
+from ummp_assets.cli.terminal import answers, json_option, notes, print_json, progress_bar
 
 if TYPE_CHECKING:
     from ummp_assets.datasets.rebuild import Rebuilt
@@ -26,8 +26,6 @@ def rebuild_command(name: str, version: int | None, repair: bool, as_json: bool)
     Every step of its history is repeated with today's code and settings, without the network. Exit code 1: its rows
     are other ones now, or something damaged could not be repaired.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from ummp_assets.datasets.rebuild import rebuild_version
     from ummp_assets.datasets.versions import read_version
     from ummp_assets.modality_stages import modality_stages
@@ -37,10 +35,7 @@ def rebuild_command(name: str, version: int | None, repair: bool, as_json: bool)
     settings = load_settings()
     store = open_store(settings)
     number = version or read_version(store, name).version
-    columns = (TextColumn("rebuilding version"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = notes()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=number)
+    with progress_bar("rebuilding version") as on_progress:
         rebuilt = rebuild_version(
             store,
             settings,
@@ -48,7 +43,7 @@ def rebuild_command(name: str, version: int | None, repair: bool, as_json: bool)
             number,
             modality_stages(settings),
             repair=repair,
-            on_step=lambda step: progress.update(task, completed=step),
+            on_step=lambda step: on_progress(step, number),
         )
     if as_json:
         print_json(

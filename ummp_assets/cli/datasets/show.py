@@ -48,16 +48,20 @@ def list_command(as_json: bool) -> None:
 def show_command(name: str, version: int | None, as_json: bool) -> None:
     """Show one version: rows by split, columns, outcomes, watermark, and how to load it."""
     from ummp_assets.datasets.versions import read_version
+    from ummp_assets.datasets.withdrawals import is_withdrawn
 
     store = open_configured_store()
     found = read_version(store, name, version)
+    withdrawal = is_withdrawn(store, name, found.version)
+    takedown = withdrawal.takedown if withdrawal else None
     if as_json:
-        print_json({**summary_of(store, found), **asdict(found)})
+        print_json({**summary_of(store, found), **asdict(found), "withdrawn_by": takedown})
         return
     console = answers()
     parent = f"on v{found.parent}" if found.parent else "the first"
     lines = [
         f"{found.dataset} v{found.version} ({parent}, made by {found.cause})",
+        *([f"withdrawn by the takedown {takedown}: open a later version"] if takedown else []),
         f"manifest  {store.uri(found.path)}",
         f"sha256    {found.sha256}",
         f"rows      {found.rows:,} in {found.byte_count / 1e6:,.1f} MB",

@@ -39,6 +39,12 @@ def verify_command(name: str, version: int | None, as_json: bool) -> None:
             f"{found.dataset} v{found.version}: {len(shards) - len(damages)} of {len(shards)} shards intact"
         )
     if damages:
+        if not as_json:
+            repair = f"ummp datasets rebuild {found.dataset} --version {found.version} --repair"
+            notes().print(
+                f"`ummp datasets scrub --repair` restores files from a replica, `{repair}` from the stored raw bytes.",
+                soft_wrap=True,
+            )
         raise click.exceptions.Exit(1)
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ummp_assets.cli.terminal import answers, json_option, notes, print_json
+from ummp_assets.cli.terminal import answers, json_option, print_json, progress_bar
 
 if TYPE_CHECKING:
     from ummp_assets.messages.dead_reading import DeadLetter
@@ -31,8 +31,6 @@ def redrive_command(
 
     A message is sent once, however many of its samples are dead letters.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
     from ummp_assets.cli.dead.choosing import choose_letters
     from ummp_assets.messages.dead_reading import redrive
     from ummp_assets.settings import load_settings
@@ -44,18 +42,15 @@ def redrive_command(
     store = open_store(settings)
     letters = [letter for letter in choose_letters(store, settings, names, reason) if again or not letter.redriven]
     sent: list[dict[str, str]] = []
-    console = notes()
-    columns = (TextColumn("sent again"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(letters))
+    messages = len({letter.message_id for letter in letters})
+    with progress_bar("sent again") as on_progress:
 
         def note(letter: "DeadLetter", message: str) -> None:
             sent.append({"letter": letter.letter, "message": message})
-            progress.update(task, advance=1)
+            on_progress(len(sent), len(letters))
 
-        messages = len({letter.message_id for letter in letters})
         if not dry_run:
-            messages = redrive(store, settings, letters, note)
+            redrive(store, settings, letters, note)
     if as_json:
         print_json({"messages": messages, "letters": len(letters), "sent": sent})
         return
