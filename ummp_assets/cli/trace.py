@@ -8,6 +8,7 @@ __all__ = ["trace_command"]
 
 _SHOWN_WHOLE = 5
 _SHOWN_SHORT = 50
+_PIPE_COLUMNS = 10_000
 
 
 @click.command("trace")
@@ -52,9 +53,13 @@ def trace_command(target: str, messages: bool, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    console = answers()
+    if not console.is_terminal:
+        # Whoever searches in the output wants paths and URIs in one line.
+        console.width = _PIPE_COLUMNS
     for document in found[:_SHOWN_WHOLE]:
-        answers().print(tree_of(document), soft_wrap=True)
+        console.print(tree_of(document))
     for document in found[_SHOWN_WHOLE:_SHOWN_SHORT]:
-        answers().print(short_line(document), soft_wrap=True, markup=False)
+        console.print(short_line(document), soft_wrap=True, markup=False)
     if len(found) > _SHOWN_SHORT:
         notes().print(f"... and {len(found) - _SHOWN_SHORT:,} more: --json shows all")

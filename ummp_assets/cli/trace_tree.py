@@ -42,10 +42,11 @@ def _sample(document: Mapping[str, Any]) -> Tree:
     _leaf(branch, "batch", message["batch"])
     _fetch(tree, document["fetch"])
     _rejection(tree, document["rejection"])
-    for name in ("clean", "measurements", "features"):
+    for name in ("clean", "features"):
         if document[name]:
             branch = _branch(tree, name, document[name].get("content_sha256", ""))
             _fields(branch, document[name], [key for key in document[name] if key not in _IDENTITY | _FETCH_EXTRA])
+    _measurements(tree, document["measurements"])
     if document["rules"]:
         branch = _branch(tree, "rules", "")
         for stage, rules in document["rules"].items():
@@ -76,6 +77,13 @@ def _rejection(tree: Tree, rejection: Mapping[str, Any] | None) -> None:
         return
     branch = _branch(tree, "rejected", f"{rejection['outcome']} in {rejection['stage']}: {rejection['reason']}")
     _fields(branch, rejection, ("detail", "measured", "twin"))
+
+
+def _measurements(tree: Tree, measured: Mapping[str, Any] | None) -> None:
+    numbers = {name: value for name, value in (measured or {}).items() if isinstance(value, int | float)}
+    if numbers:
+        said = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        _branch(tree, "measured", said)
 
 
 def _labels(tree: Tree, labels: Iterable[Mapping[str, Any]]) -> None:
@@ -145,11 +153,11 @@ def _list(branch: Tree, names: list[str]) -> None:
 
 
 def _branch(tree: Tree, name: str, value: str) -> Tree:
-    return tree.add(Text.assemble((name, "cyan"), "  ", value))
+    return tree.add(Text.assemble((name, "cyan"), "  ", value, overflow="fold"))
 
 
 def _leaf(tree: Tree, name: str, value: object) -> None:
-    tree.add(Text.assemble((name, "dim"), " ", str(value)))
+    tree.add(Text.assemble((name, "dim"), " ", str(value), overflow="fold"))
 
 
 def _fields(tree: Tree, values: Mapping[str, Any], names: Iterable[str]) -> None:

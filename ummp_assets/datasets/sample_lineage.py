@@ -1,6 +1,7 @@
 """What is kept about one sample: message, fetch, rules, features, labels, takedowns, shards and versions."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -47,6 +48,7 @@ def sample_lineage(store: ObjectStore, index: Index, sample: SampleEntry) -> dic
     coordinates = Coordinates.parse(sample.sample_id)
     manifests = _manifests(store, sample.batch)
     clean, features = _STAGES_BY_MODALITY.get(sample.modality, ("", ""))
+    passed = [name for name in manifests if name in ("requests", "downloads", clean, features, SHARDS)]
     downloads = manifests.get("downloads")
     orders = taken_down(
         index,
@@ -71,8 +73,8 @@ def sample_lineage(store: ObjectStore, index: Index, sample: SampleEntry) -> dic
         "clean": _row(store, manifests.get(clean), "samples", sample.sample_id),
         "measurements": _row(store, manifests.get(clean), MEASUREMENTS, sample.sample_id),
         "features": _row(store, manifests.get(features), "samples", sample.sample_id),
-        "rules": {name: dict(manifest.rules) for name, manifest in manifests.items() if manifest.rules},
-        "code_versions": {name: manifest.code_version for name, manifest in manifests.items()},
+        "rules": {name: dict(manifests[name].rules) for name in passed if manifests[name].rules},
+        "code_versions": {name: manifests[name].code_version for name in passed},
         "labels": [_label(label) for label in _labels(index, sample)],
         "takedowns": [asdict(item) for item in dict.fromkeys(orders.values())],
         "shards": _shards(store, index, sample) if sample.dataset else [],
@@ -142,6 +144,9 @@ def _readable(name: str, value: Any) -> Any:
         return json.loads(value)
     if name == "headers":
         return {item["name"]: _readable("", item["value"]) for item in value or ()}
+    if isinstance(value, float) and math.isnan(value):
+        # A rule that does not apply measured nothing; JSON has no word for NaN.
+        return None
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
