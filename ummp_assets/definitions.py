@@ -1,6 +1,7 @@
 """Dagster's entry point: what there is, and where it is defined."""
 
 import os
+from functools import partial
 
 import dagster as dg
 
@@ -11,6 +12,7 @@ from ummp_assets.defs.assets.modalities import make_modality_assets
 from ummp_assets.defs.assets.topics import topic_specs
 from ummp_assets.defs.assets.training import make_model_parameters_asset, make_training_logs_asset
 from ummp_assets.defs.assets.updates import label_updates, takedown_receipts
+from ummp_assets.defs.code_versions import asset_code_versions, with_code_version
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.jobs import JOBS
 from ummp_assets.defs.schedules import make_schedules, upkeep_job
@@ -23,8 +25,10 @@ def defs() -> dg.Definitions:
     """Assets, checks, jobs, sensors, schedules and the one resource; `ummp up` asks for running sensors."""
     settings = load_settings()
     running = os.environ.get("UMMP_SENSORS_RUNNING") == "1"
-    return dg.Definitions(
-        assets=[
+    stamp = partial(with_code_version, versions=asset_code_versions(settings))
+    assets = dg.map_asset_specs(
+        stamp,
+        [
             *topic_specs(settings),
             *make_intake_assets(settings),
             downloads,
@@ -38,6 +42,9 @@ def defs() -> dg.Definitions:
             make_training_logs_asset(settings),
             make_model_parameters_asset(settings),
         ],
+    )
+    return dg.Definitions(
+        assets=assets,
         jobs=[*JOBS.values(), upkeep_job],
         sensors=make_sensors(running=running),
         schedules=make_schedules(running=running),

@@ -377,6 +377,13 @@ class Settings(BaseSettings):
         None, description="Root of a second copy of the store, kept by the upkeep: a folder or an fsspec URL."
     )
     index: str | None = Field(None, description="SQLAlchemy URL of the index. Not set: SQLite at <home>/index.db.")
+    openlineage_url: str | None = Field(
+        None, description="HTTP endpoint for OpenLineage events of every stage and batch. Not set: none are sent."
+    )
+    openlineage_api_key: SecretStr | None = Field(None, description="Bearer token for that endpoint.")
+    openlineage_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
+        1.0, description="Limit for sending one event; after a failure none are sent for a minute."
+    )
     intake: IntakeSettings = IntakeSettings()
     fetch: FetchSettings = FetchSettings()
     clean: CleanSettings = CleanSettings()

@@ -1,9 +1,12 @@
 """What `ummp doctor` tries, one function a connection."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
+from urllib.parse import urlsplit
 
 from ummp_assets.errors import InvalidSettings, UmmpError
 from ummp_assets.settings import Settings
@@ -27,7 +30,8 @@ def check_all(settings: Settings | None, problem: InvalidSettings | None) -> Ite
         yield Check("settings", "failed", str(problem), "Nothing else can be checked before this is mended.")
         return
     yield Check("settings", "ok", "all values are within their bounds")
-    for name, check in _CHECKS.items():
+    checks = {**_CHECKS, "openlineage": _check_openlineage} if settings.openlineage_url else _CHECKS
+    for name, check in checks.items():
         try:
             yield check(settings)
         except UmmpError as error:
@@ -111,6 +115,21 @@ def _check_dagster(settings: Settings) -> Check:
         detail = f"{ui.url} answers, but these daemons gave no sign of life: {', '.join(unhealthy)}"
         return Check("dagster", "failed", detail, f"See {settings.home_path / 'logs' / 'daemon.log'}.")
     return Check("dagster", "ok", f"{ui.url} answers, all daemons run")
+
+
+def _check_openlineage(settings: Settings) -> Check:
+    url = settings.openlineage_url or ""
+    if find_spec("openlineage") is None:
+        detail = "UMMP_OPENLINEAGE_URL is set, but the client is not installed: no event is sent"
+        return Check("openlineage", "note", detail, "pip install 'ummp-assets[openlineage]'")
+    try:
+        place = urlsplit(url)
+        port = place.port or (443 if place.scheme == "https" else 80)
+        with socket.create_connection((place.hostname or "", port), settings.openlineage_timeout_seconds):
+            return Check("openlineage", "ok", f"{url} takes connections")
+    except (OSError, ValueError) as error:
+        detail = f"{url} does not answer: {error}; runs go on, their events are dropped"
+        return Check("openlineage", "note", detail, "Check UMMP_OPENLINEAGE_URL.")
 
 
 _CHECKS: dict[str, Callable[[Settings], Check]] = {

@@ -35,12 +35,24 @@ class _TopicState:
 
 @click.command("status")
 @click.option("--last", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Newest batches to count.")
+@click.option("--reasons", is_flag=True, help="Show instead how what the rules measured is distributed.")
+@click.option(
+    "--threshold",
+    "thresholds",
+    metavar="SETTING=VALUE",
+    multiple=True,
+    help="What would this have kept? E.g. clean.text.min_characters=500; with --reasons, also several times.",
+)
 @json_option
-def status_command(last: int, as_json: bool) -> None:
+def status_command(last: int, reasons: bool, thresholds: tuple[str, ...], as_json: bool) -> None:
     """Show what waits in each topic, the newest batches, their outcomes, failed runs and dead letters.
 
-    Lag and batches come from the broker and the store; runs only while `ummp up` runs on this home.
+    Lag and batches come from the broker and the store; runs only while `ummp up` runs on this home. With --reasons:
+    quantiles of what each rule measured in the newest batches, and how many samples a threshold would have kept.
     """
+    if reasons or thresholds:
+        _show_reasons(last, thresholds, as_json)
+        return
     from ummp_assets.cli.outcomes import read_outcomes, sum_outcomes
     from ummp_assets.settings import load_settings
     from ummp_assets.storage.objects import open_store
@@ -53,16 +65,35 @@ def status_command(last: int, as_json: bool) -> None:
     outcomes = {
         modality: {"messages": item.messages, **asdict(item)} for modality, item in sum_outcomes(batches).items()
     }
-    reasons = sum((batch.reasons for batch in batches), start=Counter[str]())
+    counts = sum((batch.reasons for batch in batches), start=Counter[str]())
     if as_json:
         document = {"topics": topics, "batches": [_batch(batch) for batch in batches], "outcomes": outcomes}
-        print_json({**document, "reasons": dict(reasons.most_common()), "runs": runs, "failed_runs": failed})
+        print_json({**document, "reasons": dict(counts.most_common()), "runs": runs, "failed_runs": failed})
         return
     console = answers()
     _print_topics(console, topics)
     _print_batches(console, batches)
-    _print_outcomes(console, outcomes, reasons)
+    _print_outcomes(console, outcomes, counts)
     _print_runs(console, runs, failed)
+
+
+def _show_reasons(last: int, thresholds: tuple[str, ...], as_json: bool) -> None:
+    from ummp_assets.clean.distribution import distributions
+    from ummp_assets.cli.reasons_table import describe_reasons, print_reasons
+    from ummp_assets.cli.trying import try_settings
+    from ummp_assets.storage.objects import open_store
+
+    settings, chosen = try_settings(thresholds)
+    store = open_store(settings)
+    keys = [batch.key for batch in _newest(settings, store, last)]
+    found = distributions(store, keys, settings.clean)
+    # A question about a threshold is answered by its rules alone.
+    asked = [item for item in found if any(f"{item.setting}.".startswith(f"{name}.") for name in chosen)]
+    found = asked or found
+    if as_json:
+        print_json({"batches": len(keys), "reasons": describe_reasons(found)})
+    else:
+        print_reasons(answers(), found)
 
 
 def _topics(settings: "Settings", store: "ObjectStore") -> list[_TopicState]:

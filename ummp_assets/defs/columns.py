@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping
 import dagster as dg
 import pyarrow as pa
 
-__all__ = ["column_lineage", "column_schema"]
+from ummp_assets.datasets.versions import DatasetVersion
+
+__all__ = ["column_lineage", "column_schema", "column_schema_of"]
 
 _DESCRIPTIONS = {
     "sample_id": "Coordinates of the message: topic~partition~offset, and ~member inside an archive.",
@@ -13,6 +15,7 @@ _DESCRIPTIONS = {
     "topic": "Kafka topic of the message.",
     "partition": "Kafka partition of the message.",
     "offset": "Kafka offset of the message.",
+    "timestamp": "Time of the message.",
     "timestamp_ms": "Time of the message, Unix milliseconds.",
     "uri": "What the request asked for.",
     "modality": "text, image or audio.",
@@ -99,6 +102,22 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
                 constraints=dg.TableColumnConstraints(nullable=field.nullable),
             )
             for field in schema
+        ]
+    )
+
+
+def column_schema_of(version: DatasetVersion) -> dg.TableSchema:
+    """Return the schema of a dataset version: the columns of all its modalities."""
+    columns = {column.name: column for columns in version.columns.values() for column in columns}
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.type,
+                description=_DESCRIPTIONS.get(column.name),
+                constraints=dg.TableColumnConstraints(nullable=column.nullable),
+            )
+            for column in columns.values()
         ]
     )
 

@@ -10,32 +10,61 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
+from ummp_assets.clean.distribution import distributions
+from ummp_assets.defs.deployment import Deployment
+from ummp_assets.defs.openlineage.events import StageEvents
+from ummp_assets.defs.openlineage.sender import sender_of
 from ummp_assets.features.pictures import contact_sheet, spectrogram_picture
 from ummp_assets.reasons import Outcome, find_reason
+from ummp_assets.settings import CleanSettings
+from ummp_assets.storage.accounting import CLEAN_STAGES
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, read_table
 
-__all__ = ["Stopwatch", "audio_pictures", "image_pictures", "result", "stopwatch", "text_preview"]
+__all__ = ["Stopwatch", "audio_pictures", "image_pictures", "measured_values", "result", "stage_run", "text_preview"]
 
 _PREVIEW_ROWS = 10
-_PREVIEW_CHARACTERS = 200
+_PREVIEW_CHARACTERS = 120
 _PICTURES = 32
 _SPECTROGRAMS = 3
 
 
 class Stopwatch:
-    """Wall seconds of the work inside a `with stopwatch()` block."""
+    """Wall seconds of a stage's work, and its OpenLineage events if an endpoint is set."""
 
     seconds = 0.0
+    events: StageEvents | None = None
 
 
 @contextmanager
-def stopwatch() -> Iterator[Stopwatch]:
-    """Measure the block's wall time."""
+def stage_run(context: dg.AssetExecutionContext, deployment: Deployment) -> Iterator[Stopwatch]:
+    """Measure the block's wall time; say when it begins and, with its error, when it fails."""
     watch = Stopwatch()
+    watch.events = _start(context, deployment)
     began = time.perf_counter()
-    yield watch
+    try:
+        yield watch
+    except BaseException as error:
+        if watch.events:
+            watch.events.fail(error)
+        raise
     watch.seconds = time.perf_counter() - began
+
+
+def _start(context: dg.AssetExecutionContext, deployment: Deployment) -> StageEvents | None:
+    sender = sender_of(deployment.settings)
+    if sender is None:
+        return None
+    return StageEvents(
+        sender,
+        deployment.settings,
+        deployment.store,
+        asset=context.asset_key.to_user_string(),
+        batch=context.partition_key,
+        job=context.run.job_name,
+        run_id=context.run.run_id,
+        schema=context.assets_def.metadata_by_key[context.asset_key].get("dagster/column_schema"),
+    )
 
 
 def result(
@@ -57,14 +86,13 @@ def result(
     rows:
         What came out; the rows of the table `samples` if not given.
     extra:
-        More metadata, shown first.
+        More metadata, shown last.
     check:
         What the asset's own check found.
     """
     outcomes = {f"{outcome.value} samples": manifest.count(outcome) for outcome in Outcome if outcome != Outcome.STORED}
     byte_count = sum(entry.byte_count for files in manifest.tables.values() for entry in files)
     metadata: dict[str, Any] = {
-        **(extra or {}),
         "dagster/row_count": manifest.rows("samples") if rows is None else rows,
         **outcomes,
         **{name.replace("_", " "): value for name, value in manifest.numbers.items()},
@@ -75,11 +103,37 @@ def result(
     }
     if manifest.outcomes:
         metadata["rejections"] = _rejections(manifest)
+    # Last, for a table of documents fills the page.
+    metadata |= extra or {}
+    if watch.events:
+        watch.events.complete(manifest, metadata, items)
     return dg.MaterializeResult(
         metadata=metadata,
         data_version=dg.DataVersion(manifest.sha256[:16]),
         check_results=[check] if check else [],
     )
+
+
+def measured_values(store: ObjectStore, manifest: Manifest, settings: CleanSettings) -> dict[str, Any]:
+    """Return a table of what each rule measured in a batch of a clean stage, and of how much its limit keeps."""
+    modality = next(kind for kind, stage in CLEAN_STAGES.items() if stage == manifest.stage)
+    found = distributions(store, [manifest.batch], settings, [modality])
+    records = [
+        dg.TableRecord(
+            {
+                "rule": item.reason,
+                "limit": "none" if item.limit is None else f"{item.keeps} {item.limit:g}",
+                "in force": "yes" if item.in_force else "no",
+                "samples": item.samples,
+                **{f"{share:.0%}": round(value, 4) for share, value in item.quantiles.items()},
+                "would keep": item.kept,
+                "refused": item.refused,
+            }
+        )
+        for item in found
+        if item.samples
+    ]
+    return {"measured values": dg.MetadataValue.table(records)} if records else {}
 
 
 def text_preview(store: ObjectStore, manifest: Manifest) -> dict[str, Any]:

@@ -48,6 +48,13 @@ def test_doctor_names_what_does_not_work(with_broker: Ummp, variables: dict[str,
     assert detail in checks(answer)[name]["detail"]
 
 
+def test_doctor_notes_a_lineage_endpoint_that_does_not_answer(with_broker: Ummp) -> None:
+    answer = with_broker.here("doctor", "--json", UMMP_OPENLINEAGE_URL="http://127.0.0.1:1")
+    found = checks(answer)["openlineage"]
+    assert (answer.code, found["state"]) == (0, "note")
+    assert "http://127.0.0.1:1 does not answer" in found["detail"]
+
+
 def test_doctor_names_the_broker_that_does_not_answer_and_checks_the_rest(ummp: Ummp) -> None:
     started = time.monotonic()
     answer = ummp("doctor", "--json", UMMP_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", UMMP_KAFKA_TIMEOUT_SECONDS="1")

@@ -2,12 +2,17 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
+from ummp_assets.clean.text import clean_text
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange
 from ummp_assets.messages.topics import topic_names
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import Settings
+from ummp_assets.storage.index import open_index
 from ummp_assets.storage.objects import open_store
+from ummp_assets_tests.clean.downloads import put_downloads, raw_row
 from ummp_assets_tests.cli.conftest import Ummp
 from ummp_assets_tests.cli.test_outcomes import commit
 
@@ -53,3 +58,28 @@ def _holds_messages(settings: Settings, topic: str, partition: int) -> bool:
     from ummp_assets.messages.reading import read_watermarks
 
     return read_watermarks(settings, topic)[topic][partition].high > 0
+
+
+def test_reasons_say_what_a_threshold_would_have_kept(with_broker: Ummp, broker_settings: Settings) -> None:
+    store, index = open_store(broker_settings), open_index(broker_settings)
+    topic = topic_names(broker_settings).requests_normal
+    batch = OffsetLog(store).put(Batch(topic, 1, (OffsetRange(0, 0, 4),)), datetime(2026, 1, 1, tzinfo=UTC))
+    texts = ["word " * 10 + str(number) for number in range(3)]
+    put_downloads(store, [raw_row(n, text.encode()) for n, text in enumerate([*texts, ""])], batch.key)
+    clean_text(store, index, broker_settings, batch.key)
+    index.close()
+
+    document = with_broker.here("status", "--reasons", "--json").document
+
+    rules = {item["reason"]: item for item in document["reasons"]}
+    short, few = rules["text_too_short"], rules["gopher_too_few_words"]
+    assert (document["batches"], short["samples"], short["kept"], short["refused"]) == (1, 4, 3, 1)
+    assert (short["setting"], short["keeps"], short["limit"]) == ("clean.text.min_characters", "at least", 1)
+    assert short["quantiles"]["p99"] == pytest.approx(51)
+    assert (few["in_force"], few["samples"], few["kept"], few["quantiles"]["p50"]) == (False, 3, 0, 11)
+
+    asked = with_broker.here("status", "--threshold", "clean.text.gopher_quality.min_words=11", "--json").document
+    assert [(item["reason"], item["kept"]) for item in asked["reasons"]] == [("gopher_too_few_words", 3)]
+    shown = with_broker.here("status", "--threshold", "clean.text.gopher_quality.min_words=11").out
+    assert "3 (100%)" in shown
+    assert with_broker.here("status", "--threshold", "clean.text.tokenizer=x").code == 2

@@ -5,6 +5,7 @@ import io
 import re
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,19 @@ from ummp_assets_tests.messages.deployments import plan_everything, request, sen
 Metadata = dict[str, Mapping[str, Any]]
 
 
+@dataclass(frozen=True)
+class Materialized:
+    """A batch that came the whole way: metadata by asset, and the partitions that a dataset names as its parents."""
+
+    store: ObjectStore
+    planned: Batch
+    shown: Metadata
+    parents: dict[str, list[str]]
+
+
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory: pytest.TempPathFactory, bootstrap_servers: str) -> tuple[ObjectStore, Batch, Metadata]:
-    """Three good samples, a copy, one that is not there and one message that is no JSON; metadata by asset."""
+def materialized(tmp_path_factory: pytest.TempPathFactory, bootstrap_servers: str) -> Materialized:
+    """Three good samples, a copy, one that is not there and one message that is no JSON."""
     folder = tmp_path_factory.mktemp("materializations")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("UMMP_HOME", str(folder / "home"))
@@ -51,13 +62,26 @@ def batch(tmp_path_factory: pytest.TempPathFactory, bootstrap_servers: str) -> t
                     .resolve_job_def("requests_job")
                     .execute_in_process(partition_key=planned.key, instance=instance)
                 )
-        events = result.get_asset_materialization_events()
+                records = instance.get_records_for_run(
+                    result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+                ).records
+    events = [record.event_log_entry.get_dagster_event() for record in records]
     shown = {
         event.asset_key.to_user_string(): event.step_materialization_data.materialization.metadata
         for event in events
         if event.asset_key
     }
-    return store, planned, shown
+    parents = {
+        info.asset_key.to_user_string(): sorted(info.partitions)
+        for event in events
+        for info in event.step_materialization_data.asset_lineage
+    }
+    return Materialized(store, planned, shown, parents)
+
+
+@pytest.fixture
+def batch(materialized: Materialized) -> tuple[ObjectStore, Batch, Metadata]:
+    return materialized.store, materialized.planned, materialized.shown
 
 
 def _values(metadata: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -147,7 +171,7 @@ def test_documents_are_shown_as_a_table(batch: tuple[ObjectStore, Batch, Metadat
 
     assert document["sample_id"].startswith(planned.topic)
     assert (document["dataset"], document["language"]) == ("pages", "en")
-    assert 0 < len(document["text"]) <= 200
+    assert 0 < len(document["text"]) <= 120
     assert document["characters"] >= len(document["text"])
 
 
@@ -187,6 +211,48 @@ def test_columns_show_where_they_come_from(batch: tuple[ObjectStore, Batch, Meta
     assert sources("clean_text")["text"] == [("downloads", "content")]
     assert sources("text_features")["token_ids"] == [("clean_text", "text")]
     assert sources("audio_features")["log_mel"] == [("clean_audio", "waveform")]
+    assert sources("training_shards")["tokens"] == [("text_features", "tokens")]
+    clean = ("clean_audio", "clean_images", "clean_text")
+    assert sorted(sources("training_shards")["uri"]) == [(asset, "uri") for asset in clean]
+    assert sorted(sources("training_shards")["split"]) == [(asset, "content_sha256") for asset in clean]
+    assert sources("dataset_commits")["rows"] == [("training_shards", "sample_id")]
+    assert sources("training_datasets")["text"] == [("training_shards", "text")]
+    assert sorted(sources("training_datasets")["label"]) == [("labels", "label"), ("training_shards", "label")]
+    for asset in shown:
+        columns = sources(asset)
+        assert columns, asset
+        # What has no source in another table is made here: where a version's manifest stands, say.
+        assert sum(not deps for deps in columns.values()) <= 2, (asset, columns)
+
+
+def test_dataset_names_the_batches_that_it_was_made_of(materialized: Materialized) -> None:
+    key = materialized.planned.key
+    assert materialized.parents == {"dataset_commits": [key]}
+    shown = materialized.shown["training_datasets"]
+    assert _records(shown["batches"]) == [{"made by": "dataset_commits", "batch": key}]
+    assert shown["page of the batch"].value.endswith(f"partition={key}")
+
+
+def test_shards_and_datasets_show_all_their_columns(batch: tuple[ObjectStore, Batch, Metadata]) -> None:
+    _, _, shown = batch
+
+    for asset in ("training_shards", "training_datasets"):
+        columns = {column.name: column.type for column in shown[asset]["dagster/column_schema"].value.columns}
+        assert {"sample_id", "text", "image", "waveform", "tokens", "log_mel", "modality", "split"} <= set(columns)
+        assert "256" in columns["image"]
+
+
+def test_measured_values_are_shown_for_every_rule(batch: tuple[ObjectStore, Batch, Metadata]) -> None:
+    _, _, shown = batch
+
+    rules = {row["rule"]: row for row in _records(shown["clean_text"]["measured values"])}
+    assert (rules["text_too_short"]["limit"], rules["text_too_short"]["in force"]) == ("at least 1", "yes")
+    assert (rules["gopher_too_few_words"]["samples"], rules["gopher_too_few_words"]["in force"]) == (2, "no")
+    [photograph] = [
+        row for row in _records(shown["clean_images"]["measured values"]) if row["rule"] == "image_too_small"
+    ]
+    assert (photograph["limit"], photograph["would keep"], photograph["refused"]) == ("at least 16", 1, 0)
+    assert photograph["50%"] >= 16
 
 
 def test_version_of_the_dataset_says_how_to_load_it(batch: tuple[ObjectStore, Batch, Metadata]) -> None:

@@ -1,7 +1,7 @@
 """`ummp datasets preview`: what other thresholds would gain and lose, before anything is recomputed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def preview_command(name: str, assignments: tuple[str, ...], examples: int, as_j
     Nothing is changed. Exit code 2: a setting that no measurement judges, with the list of those that can be tried.
     """
     from ummp_assets.clean.preview import preview_rules
-    from ummp_assets.cli.datasets.trying import setting_value, try_settings
+    from ummp_assets.cli.trying import setting_value, try_settings
     from ummp_assets.datasets.versions import read_version
     from ummp_assets.settings import load_settings
     from ummp_assets.storage.objects import open_store
@@ -48,12 +48,23 @@ def preview_command(name: str, assignments: tuple[str, ...], examples: int, as_j
     found = preview_rules(store, name, settings.clean, _batches(store, settings), examples=examples)
     before = load_settings()
     changes = {key: {"from": setting_value(before, key), "to": setting_value(settings, key)} for key in chosen}
+    idle = _idle_rules(settings, chosen)
     if as_json:
-        print_json({"settings": changes, **asdict(found)})
+        print_json({"settings": changes, "not_in_force": idle, **asdict(found)})
         return
     for key, change in changes.items():
         answers().print(f"{key} = {_text(change['to'])} (now {_text(change['from'])})", soft_wrap=True, markup=False)
     _print(answers(), found)
+    for rule in idle:
+        notes().print(f"{rule} does not judge: add it with --set clean.text.quality_rules=[...]", markup=False)
+
+
+def _idle_rules(settings: "Settings", chosen: Iterable[str]) -> list[str]:
+    """Return the groups of text rules that a threshold was set of, though they are not among those that judge."""
+    from ummp_assets.clean.rules.text import QUALITY
+
+    named = {name.split(".")[2] for name in chosen if name.startswith("clean.text.")}
+    return [rule for rule in QUALITY if rule in named and rule not in settings.clean.text.quality_rules]
 
 
 def _batches(store: "ObjectStore", settings: "Settings") -> Iterator[str]:
@@ -74,7 +85,7 @@ def _print(console: "Console", found: "Preview") -> None:
     from rich.table import Table
 
     if found.rules:
-        table = Table(title=f"What {found.batches:,} batches say of {found.dataset}")
+        table = Table(title=f"Rules that would decide otherwise about {found.dataset}")
         table.add_column("rule", no_wrap=True)
         table.add_column("setting", overflow="fold")
         for name in ("limit", "lost", "gained"):
@@ -85,6 +96,7 @@ def _print(console: "Console", found: "Preview") -> None:
             table.add_row(*cells, f"{item.lost.samples:,}", f"{item.gained.samples:,}")
         console.print(table)
     tokens = f", {found.stored.tokens:,} tokens" if found.stored.tokens else ""
+    console.print(f"read   the measurements of {found.batches:,} {'batch' if found.batches == 1 else 'batches'}")
     console.print(f"stored {found.stored.samples:,} samples, {found.stored.byte_count / 1e6:,.1f} MB raw{tokens}")
     console.print(f"lost   {_amount(found.lost)}")
     console.print(f"gained {_amount(found.gained)}, less what turns out a duplicate or cannot be decoded")

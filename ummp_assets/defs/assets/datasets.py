@@ -14,8 +14,9 @@ from ummp_assets.defs.checks import ACCOUNTING, check_accounting
 from ummp_assets.defs.columns import column_schema
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.finishing import bury, report_progress
+from ummp_assets.defs.lineage import COMMIT_LINEAGE, LETTER_LINEAGE, SHARD_LINEAGE, shard_schema
 from ummp_assets.defs.partitions import BATCHES, DATASETS
-from ummp_assets.defs.reports import result, stopwatch
+from ummp_assets.defs.reports import result, stage_run
 from ummp_assets.defs.retries import BROKER_RETRIES, STORE_RETRIES, permanent_errors_fail_at_once
 from ummp_assets.messages import dead_letters as letters
 from ummp_assets.messages.topics import Role
@@ -30,7 +31,11 @@ _REJECTING = ["requests", "downloads", *_CLEANED]
 
 training_datasets = dg.AssetSpec(
     "training_datasets",
-    deps=["dataset_commits", "label_updates", "takedown_receipts"],
+    # Any batch may have gone into any dataset: which ones did, each materialization names as its parents.
+    deps=[
+        dg.AssetDep(asset, partition_mapping=dg.AllPartitionMapping())
+        for asset in ("dataset_commits", "label_updates", "takedown_receipts")
+    ],
     description="Training datasets, a partition each: every materialization is an immutable, numbered version.",
     partitions_def=DATASETS,
     group_name="datasets",
@@ -55,11 +60,15 @@ def training_shards(context: dg.AssetExecutionContext, deployment: Deployment) -
 
     The split follows from a hash of the content, so that a twin never crosses from training to test.
     """
-    with permanent_errors_fail_at_once(), stopwatch() as watch:
+    with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
         manifest = write_shards(deployment.store, deployment.settings, context.partition_key)
         check = check_accounting(deployment.store, context.partition_key)
     rows = sum(manifest.rows(table) for table in manifest.tables)
-    return result(deployment.store, manifest, watch, items=rows, rows=rows, check=check)
+    columns = {
+        "dagster/column_schema": column_schema(shard_schema(deployment.settings.clean.image.side_pixels)),
+        "dagster/column_lineage": SHARD_LINEAGE,
+    }
+    return result(deployment.store, manifest, watch, items=rows, rows=rows, check=check, extra=columns)
 
 
 @dg.asset(
@@ -78,7 +87,7 @@ def dataset_commits(context: dg.AssetExecutionContext, deployment: Deployment) -
     Each version shows as a materialization of `training_datasets` under its dataset's name.
     """
     store, settings = deployment.store, deployment.settings
-    with permanent_errors_fail_at_once(), stopwatch() as watch:
+    with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
         require_accounted(store, context.partition_key)
         versions = commit_batch(store, deployment.index, settings, context.partition_key)
         # Of a takedown that came while this batch was on its way.
@@ -86,7 +95,7 @@ def dataset_commits(context: dg.AssetExecutionContext, deployment: Deployment) -
         announce(context, deployment, versions)
         report_progress(deployment, Role.REQUESTS, context.partition_key)
     manifest = read_manifest(store, commit.STAGE, context.partition_key)
-    return result(store, manifest, watch, items=len(versions))
+    return result(store, manifest, watch, items=len(versions), extra={"dagster/column_lineage": COMMIT_LINEAGE})
 
 
 @dg.asset(
@@ -102,7 +111,8 @@ def dataset_commits(context: dg.AssetExecutionContext, deployment: Deployment) -
 )
 def dead_letters(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
     """The original message of everything in the batch that could not be used, sent to the dead-letter topic once."""
-    with permanent_errors_fail_at_once(), stopwatch() as watch:
+    with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
         manifest = bury(deployment, context.partition_key, _REJECTING)
         report_progress(deployment, Role.REQUESTS, context.partition_key)
-    return result(deployment.store, manifest, watch, items=manifest.rows("samples"))
+    lineage = {"dagster/column_lineage": LETTER_LINEAGE}
+    return result(deployment.store, manifest, watch, items=manifest.rows("samples"), extra=lineage)

@@ -8,7 +8,7 @@ from ummp_assets.defs.assets.topics import OWNERS
 from ummp_assets.defs.columns import column_lineage, column_schema
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.partitions import BATCHES
-from ummp_assets.defs.reports import result, stopwatch
+from ummp_assets.defs.reports import result, stage_run
 from ummp_assets.defs.retries import FETCH_RETRIES, permanent_errors_fail_at_once
 from ummp_assets.fetch.stage import CODE_VERSION, download
 from ummp_assets.messages.topics import Role
@@ -36,7 +36,7 @@ def downloads(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.M
     Fetched with many transfers at once under per-host budgets; a URI that cannot be had is a dead letter with its
     reason.
     """
-    with permanent_errors_fail_at_once(), stopwatch() as watch:
+    with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
         manifest = download(deployment.store, deployment.index, deployment.settings, context.partition_key)
     items = manifest.rows("samples") + manifest.rejected
     return result(deployment.store, manifest, watch, items=items, extra={"dagster/column_lineage": _LINEAGE})

@@ -10,8 +10,9 @@ import pyarrow as pa
 from ummp_assets.defs.assets.topics import OWNERS, topic_keys
 from ummp_assets.defs.columns import column_schema
 from ummp_assets.defs.deployment import Deployment
+from ummp_assets.defs.lineage import message_lineage
 from ummp_assets.defs.partitions import BATCHES
-from ummp_assets.defs.reports import result, stopwatch
+from ummp_assets.defs.reports import result, stage_run
 from ummp_assets.defs.retries import BROKER_RETRIES, permanent_errors_fail_at_once
 from ummp_assets.messages.intake import CODE_VERSION, read_labels, read_requests, read_takedowns
 from ummp_assets.messages.topics import Role
@@ -79,7 +80,7 @@ def _make_asset(intake: _Intake, settings: Settings) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": column_schema(intake.schema)},
     )
     def read_messages(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
-        with permanent_errors_fail_at_once(), stopwatch() as watch:
+        with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
             manifest = intake.read(deployment.store, deployment.settings, context.partition_key)
         if manifest.numbers["expired"]:
             context.log.error(
@@ -88,6 +89,9 @@ def _make_asset(intake: _Intake, settings: Settings) -> dg.AssetsDefinition:
                 context.partition_key,
             )
         items = int(manifest.numbers["messages"])
-        return result(deployment.store, manifest, watch, items=items, rows=manifest.rows(intake.table))
+        lineage = message_lineage(intake.schema, topic_keys(settings, intake.role))
+        rows = manifest.rows(intake.table)
+        extra = {"dagster/column_lineage": lineage}
+        return result(deployment.store, manifest, watch, items=items, rows=rows, extra=extra)
 
     return read_messages

@@ -14,7 +14,7 @@ from ummp_assets.defs.assets.topics import OWNERS
 from ummp_assets.defs.columns import column_lineage, column_schema
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.partitions import BATCHES
-from ummp_assets.defs.reports import audio_pictures, image_pictures, result, stopwatch, text_preview
+from ummp_assets.defs.reports import audio_pictures, image_pictures, measured_values, result, stage_run, text_preview
 from ummp_assets.defs.retries import STORE_RETRIES, permanent_errors_fail_at_once
 from ummp_assets.features import audio_stage as audio_features
 from ummp_assets.features import image_stage as image_features
@@ -30,6 +30,7 @@ from ummp_assets.records import (
     image_schema,
 )
 from ummp_assets.settings import Settings
+from ummp_assets.storage.accounting import CLEAN_STAGES
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest
 
@@ -78,9 +79,11 @@ def _make_asset(stage: _Stage) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": column_schema(stage.schema)},
     )
     def materialize(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
-        with permanent_errors_fail_at_once(), stopwatch() as watch:
+        with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
             manifest = stage.run(deployment, context.partition_key)
+        measured = stage.name in CLEAN_STAGES.values()
         extra = {
+            **(measured_values(deployment.store, manifest, deployment.settings.clean) if measured else {}),
             **_preview(context, stage, deployment.store, manifest),
             "dagster/column_lineage": lineage,
         }

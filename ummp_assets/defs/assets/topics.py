@@ -1,11 +1,13 @@
 """Kafka topics as external assets: the graph begins and ends at them."""
 
 import dagster as dg
+import pyarrow as pa
 
+from ummp_assets.defs.columns import column_schema
 from ummp_assets.messages.topics import Role, TopicNames, topic_names
 from ummp_assets.settings import Settings
 
-__all__ = ["OWNERS", "topic_asset_key", "topic_keys", "topic_specs"]
+__all__ = ["OWNERS", "TOPIC_SCHEMA", "topic_asset_key", "topic_keys", "topic_specs"]
 
 OWNERS = ["team:data-platform"]
 
@@ -21,6 +23,18 @@ _DESCRIPTIONS = {
     "parameters": "Model parameters: local ones of each worker, and the federated average that goes back.",
 }
 _WRITTEN = ("dead", "datasets")
+
+TOPIC_SCHEMA = pa.schema(
+    [
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("timestamp", pa.timestamp("ms"), nullable=False),
+        pa.field("key", pa.binary()),
+        pa.field("value", pa.binary()),
+        pa.field("headers", pa.list_(pa.binary())),
+    ]
+)
+"""What a record of any topic has."""
 
 
 def topic_asset_key(topic: str) -> dg.AssetKey:
@@ -49,5 +63,5 @@ def _spec(names: TopicNames, field: str) -> dg.AssetSpec:
         group_name="answers" if field in _WRITTEN else "messages",
         owners=OWNERS,
         kinds={"kafka", "topic"},
-        metadata={"topic": topic},
+        metadata={"topic": topic, "dagster/column_schema": column_schema(TOPIC_SCHEMA)},
     )

@@ -8,8 +8,9 @@ from ummp_assets.defs.assets.topics import OWNERS, topic_keys
 from ummp_assets.defs.columns import column_schema
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.finishing import bury, report_progress
+from ummp_assets.defs.lineage import message_lineage
 from ummp_assets.defs.partitions import BATCHES
-from ummp_assets.defs.reports import result, stopwatch
+from ummp_assets.defs.reports import result, stage_run
 from ummp_assets.defs.retries import BROKER_RETRIES, permanent_errors_fail_at_once
 from ummp_assets.messages.topics import Role
 from ummp_assets.settings import Settings
@@ -39,11 +40,13 @@ def make_training_logs_asset(settings: Settings) -> dg.AssetsDefinition:
     def training_logs(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
         """Metrics and resources that training processes reported: one row a number, one summary a run."""
         store = deployment.store
-        with permanent_errors_fail_at_once(), stopwatch() as watch:
+        with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
             manifest = log_stage.training_logs(store, deployment.settings, context.partition_key)
             bury(deployment, context.partition_key, [manifest.stage])
             report_progress(deployment, Role.TRAINING_LOGS, context.partition_key)
-        extra = _summaries(store, manifest)
+        topics = topic_keys(settings, Role.TRAINING_LOGS)
+        lineage = {"dagster/column_lineage": message_lineage(log_stage.METRIC_SCHEMA, topics)}
+        extra = {**_summaries(store, manifest), **lineage}
         return result(store, manifest, watch, items=int(manifest.numbers["messages"]), extra=extra)
 
     return training_logs
@@ -65,11 +68,13 @@ def make_model_parameters_asset(settings: Settings) -> dg.AssetsDefinition:
     def model_parameters(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
         """The federated average of each round that the batch completes; it goes back on the same topic."""
         store = deployment.store
-        with permanent_errors_fail_at_once(), stopwatch() as watch:
+        with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
             manifest = parameters_stage.average_parameters(store, deployment.settings, context.partition_key)
             bury(deployment, context.partition_key, [manifest.stage])
             report_progress(deployment, Role.PARAMETERS, context.partition_key)
-        return result(store, manifest, watch, items=int(manifest.numbers["messages"]))
+        topics = topic_keys(settings, Role.PARAMETERS)
+        lineage = {"dagster/column_lineage": message_lineage(parameters_stage.AVERAGE_SCHEMA, topics)}
+        return result(store, manifest, watch, items=int(manifest.numbers["messages"]), extra=lineage)
 
     return model_parameters
 

@@ -16,8 +16,9 @@ from ummp_assets.defs.assets.topics import OWNERS
 from ummp_assets.defs.columns import column_schema
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.finishing import bury, report_progress
+from ummp_assets.defs.lineage import RECEIPT_LINEAGE, UPDATE_LINEAGE
 from ummp_assets.defs.partitions import BATCHES
-from ummp_assets.defs.reports import result, stopwatch
+from ummp_assets.defs.reports import result, stage_run
 from ummp_assets.defs.retries import BROKER_RETRIES, permanent_errors_fail_at_once
 from ummp_assets.messages.topics import Role
 from ummp_assets.modality_stages import modality_stages
@@ -25,6 +26,9 @@ from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, read_table
 
 __all__ = ["label_updates", "takedown_receipts"]
+
+_UPDATED = {"dagster/column_lineage": UPDATE_LINEAGE}
+_RECEIVED = {"dagster/column_lineage": RECEIPT_LINEAGE}
 
 
 @dg.asset(
@@ -43,12 +47,12 @@ def label_updates(context: dg.AssetExecutionContext, deployment: Deployment) -> 
     A label may come before its sample; it is kept and holds as soon as the sample comes.
     """
     store, settings = deployment.store, deployment.settings
-    with permanent_errors_fail_at_once(), stopwatch() as watch:
+    with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
         manifest = apply_labels(store, deployment.index, settings, context.partition_key)
         announce(context, deployment, _versions(store, manifest))
         bury(deployment, context.partition_key, ["labels"])
         report_progress(deployment, Role.LABELS, context.partition_key)
-    return result(store, manifest, watch, items=int(manifest.numbers["labels"]))
+    return result(store, manifest, watch, items=int(manifest.numbers["labels"]), extra=_UPDATED)
 
 
 @dg.asset(
@@ -67,14 +71,20 @@ def takedown_receipts(context: dg.AssetExecutionContext, deployment: Deployment)
     Near duplicates that were left out because of it enter their datasets.
     """
     store, settings = deployment.store, deployment.settings
-    with permanent_errors_fail_at_once(), stopwatch() as watch:
+    with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
         manifest = apply_takedowns(store, deployment.index, settings, context.partition_key)
         promoted = promote_twins(store, deployment.index, settings, modality_stages(settings))
         announce(context, deployment, [*_versions(store, manifest), *promoted])
         publish_receipt(settings, store, context.partition_key)
         bury(deployment, context.partition_key, ["takedowns"])
         report_progress(deployment, Role.TAKEDOWNS, context.partition_key)
-    return result(store, manifest, watch, items=int(manifest.numbers["takedowns"]))
+    return result(
+        store,
+        manifest,
+        watch,
+        items=int(manifest.numbers["takedowns"]),
+        extra=_RECEIVED,
+    )
 
 
 def _versions(store: ObjectStore, manifest: Manifest) -> list[DatasetVersion]:

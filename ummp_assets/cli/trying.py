@@ -1,4 +1,4 @@
-"""`--set NAME=VALUE`: settings with other values tried in place of the ones in force."""
+"""`--set NAME=VALUE` and `--threshold NAME=VALUE`: settings with other values tried in place of the ones in force."""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -1,0 +1,1 @@
+"""OpenLineage events (https://openlineage.io) of every stage and batch, to an HTTP endpoint that the settings name."""
