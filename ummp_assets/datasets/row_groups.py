@@ -21,6 +21,8 @@ from ummp_assets.storage.objects import ObjectStore
 __all__ = ["GroupRows", "RowGroupReader"]
 
 _OPEN_FILES = 64
+# Each holds several megabytes that it read ahead.
+_OPEN_REMOTE_FILES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class GroupRows:
 class _OpenShard:
     file: BinaryIO
     parquet: pq.ParquetFile
+    is_local: bool
 
     def close(self) -> None:
         self.parquet.close(force=True)
@@ -94,7 +97,7 @@ class RowGroupReader:
     def _opened(self, position: int) -> _OpenShard:
         if position not in self._open:
             self._open[position] = self._open_shard(position)
-            if len(self._open) > _OPEN_FILES:
+            if len(self._open) > (_OPEN_FILES if self._open[position].is_local else _OPEN_REMOTE_FILES):
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(position)
         return self._open[position]
@@ -106,8 +109,9 @@ class RowGroupReader:
             file = stack.enter_context(self._store.open(shard.path))
             check_footer(file, shard.footer_sha256)
             # Arrow reads a local file without Python's lock, so that rows are decoded while the consumer works.
-            source = address if Path(address).is_file() else file
-            opened = _OpenShard(file, pq.ParquetFile(source, page_checksum_verification=True))
+            is_local = Path(address).is_file()
+            parquet = pq.ParquetFile(address if is_local else file, page_checksum_verification=True)
+            opened = _OpenShard(file, parquet, is_local)
             stack.pop_all()
             return opened
 

@@ -3,6 +3,7 @@
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ummp_assets.datasets.reader import Dataset, open_dataset
@@ -12,7 +13,7 @@ from ummp_assets.errors import InvalidInput, ManifestCorrupt
 from ummp_assets.settings import DatasetSettings, Settings, load_settings
 from ummp_assets.storage.index import Index, open_index
 from ummp_assets.storage.objects import ObjectStore, open_store
-from ummp_assets_tests.datasets.batches import Sample, put_batch, texts
+from ummp_assets_tests.datasets.batches import Sample, pixels, put_batch, texts
 from ummp_assets_tests.datasets.test_commit import commit
 
 
@@ -141,3 +142,25 @@ def test_deal_cuts_inside_row_groups() -> None:
 def test_batches_of_no_rows_are_refused(dataset: Dataset) -> None:
     with pytest.raises(InvalidInput, match="batch_rows is 0"):
         dataset.iter_batches(0)
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_large_values_come_from_any_store_as_they_were_stored(tmp_path: Path, seed: int | None) -> None:
+    contents = [f"picture {number}" for number in range(50)]
+    for url in (str(tmp_path / "store"), f"memory://{tmp_path.name}{seed}"):
+        small = DatasetSettings(target_shard_bytes=200_000, test_fraction=0, validation_fraction=0)
+        settings = load_settings(home=tmp_path / url.replace("/", "_"), store=url, store_fsync=False, datasets=small)
+        store, index = open_store(settings), open_index(settings)
+        images = [Sample("birds", "image", content, content) for content in contents]
+        commit(store, index, settings, put_batch(store, 1, images, side=64))
+        index.close()
+        dataset = open_dataset("birds", settings=settings)
+        assert len(dataset.shards) > 1
+        seen = []
+        for rows in dataset.iter_batches(7, shuffle_seed=seed):
+            labels = rows.column("label").to_pylist()
+            for label, image in zip(labels, rows.column("image").to_numpy_ndarray(), strict=True):
+                assert np.array_equal(image, pixels(label, 64))
+            seen += labels
+        assert sorted(seen) == sorted(contents)
+        assert (seen == contents) == (seed is None)
