@@ -3,7 +3,7 @@
 Each reads whole epochs from local disk in one process, in order and shuffled, and hands out batches of 64: images of
 256 x 256 as stacked uint8 arrays (height x width x RGB), texts as arrays of token ids, sounds as log-mel spectrograms.
 The peers get plain arrays (`npy`, `ndarray`), which need no decoding; this project verifies every page, the peers
-nothing. A ratio is the worst one of modalities and orders. `memory` reads in a process of its own.
+nothing. A ratio is the worst one of modalities and orders. Memory is measured in a process of its own.
 """
 
 import json
@@ -24,7 +24,7 @@ from ummp_assets.datasets.stream import BatchStream
 from ummp_assets.settings import DatasetSettings, Settings, load_settings
 from ummp_assets_tests.benchmarks.harness import Report, main, ratio, take_turns
 from ummp_assets_tests.benchmarks.reading_peers import PEERS, Peer, Rates
-from ummp_assets_tests.benchmarks.reading_samples import PARTS, Sizes, export_for, fill, open_part
+from ummp_assets_tests.benchmarks.reading_samples import NAME, PARTS, Sizes, export_for, fill, open_part
 
 _Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -33,18 +33,21 @@ _ORDERS = {"shuffled": True, "in order": False}
 
 _MEMORY = """
 import json, psutil, sys
+from ummp_assets.datasets.reader import open_dataset
 from ummp_assets.settings import load_settings
-from ummp_assets_tests.benchmarks.reading_samples import open_part
-dataset = open_part(load_settings(home=sys.argv[1]), sys.argv[2])
-process, seen, mib = psutil.Process(), 0, []
-for rows in dataset.iter_batches(64, shuffle_seed=1):
-    seen += rows.num_rows
-    mib.append((seen / len(dataset), process.memory_info().rss / 2**20))
-half = max(value for share, value in mib if share <= 0.5)
+home, name, modality, part = sys.argv[1:]
+dataset = open_dataset(name, modality=modality, columns=["sample_id", "label", part], settings=load_settings(home=home))
+process, stream, mib = psutil.Process(), dataset.iter_batches(64, shuffle_seed=1), []
+before = process.memory_info().rss
+for epoch in range(6):
+    for rows in stream:
+        mib.append((epoch, (process.memory_info().rss - before) / 2**20))
+first = max(value for epoch, value in mib if epoch < 3)
 print(json.dumps({
-    "bytes_of_dataset_mib": sum(shard.byte_count for shard in dataset.shards) / 2**20,
-    "rss_mib_before": mib[0][1], "peak_rss_mib_first_half": half,
-    "peak_growth_mib_second_half": max(value for _, value in mib) - half,
+    "dataset_mib": sum(shard.byte_count for shard in dataset.shards) / 2**20,
+    "rss_mib_before": before / 2**20,
+    "peak_growth_mib_epochs_1_to_3": first,
+    "peak_growth_mib_epochs_4_to_6": max(value for epoch, value in mib if epoch >= 3),
 }))
 """
 
@@ -145,10 +148,10 @@ def _arrays(stream: BatchStream, part: str) -> "Iterator[_Array | list[_Array]]"
 
 
 def _memory(settings: Settings, modality: str) -> dict[str, object]:
-    """Return the memory of a process that reads one shuffled epoch of a dataset larger than what it holds at once."""
-    command = [sys.executable, "-c", _MEMORY, str(settings.home), modality]
+    """Return the memory of a process that does nothing but read six shuffled epochs."""
+    command = [sys.executable, "-c", _MEMORY, str(settings.home), NAME, modality, PARTS[modality]]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return {"reader": "ummp", "modality": modality, "order": "memory", **json.loads(done.stdout)}
+    return {"reader": "ummp", "modality": modality, "order": "shuffled", **json.loads(done.stdout)}
 
 
 if __name__ == "__main__":
