@@ -14,7 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ummp_assets.datasets.model_inputs import InputOptions
     from ummp_assets.datasets.reader import Dataset, open_dataset
+    from ummp_assets.datasets.reading_order import Part
     from ummp_assets.datasets.trace import trace
     from ummp_assets.datasets.versions import DatasetVersion
     from ummp_assets.datasets.waiting import wait_for_dataset
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Dataset",
     "DatasetVersion",
+    "InputOptions",
     "Parameters",
+    "Part",
     "Permanent",
     "Settings",
     "Submission",
@@ -48,7 +52,9 @@ __all__ = [
 _MODULES = {
     "Dataset": "datasets.reader",
     "DatasetVersion": "datasets.versions",
+    "InputOptions": "datasets.model_inputs",
     "Parameters": "training.fetching",
+    "Part": "datasets.reading_order",
     "Permanent": "errors",
     "Settings": "settings",
     "Submission": "messages.submitting",
