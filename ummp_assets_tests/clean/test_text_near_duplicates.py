@@ -83,6 +83,12 @@ def test_only_the_first_mebibyte_is_read() -> None:
     assert first.tolist() == second.tolist()
 
 
+def test_text_cut_inside_a_character_leaves_the_next_one_alone() -> None:
+    texts = ["x" + "中" * 400_000, " ".join(prose(1))]
+
+    assert sign_texts(texts)[1].tolist() == sign_texts(texts[1:])[0].tolist()
+
+
 def outcomes(store: ObjectStore, manifest: Manifest) -> list[tuple[str, str, str]]:
     return [
         (row["sample_id"][-1], row["reason"], row["twin"][-1])

@@ -59,7 +59,10 @@ def _groups(texts: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:
     start, size = 0, 0
     group: list[bytes] = []
     for place, text in enumerate(texts):
-        encoded = text[:_MAX_BYTES].encode()[:_MAX_BYTES]
+        encoded = text[:_MAX_BYTES].encode()
+        if len(encoded) > _MAX_BYTES:
+            # Not in the middle of a character.
+            encoded = encoded[:_MAX_BYTES].decode("utf-8", "ignore").encode()
         if group and size + len(encoded) > _BYTES_AT_ONCE:
             yield start, group
             start, size, group = place, 0, []

@@ -46,7 +46,7 @@ def hash_words(texts: Sequence[bytes]) -> tuple[_Hashes, _Places]:
     else:
         data = data.copy()
         wide = _fold_others(data)
-        starts, ends = _split_wide(wide, *_find_words(data))
+        starts, ends = _split_wide(data, wide, *_find_words(data))
     text_ends = np.cumsum([len(text) + 1 for text in texts])
     counts = np.diff(np.searchsorted(starts, text_ends), prepend=0)
     return _hash(data, starts, ends - starts), counts
@@ -59,11 +59,12 @@ def _find_words(data: _Bytes) -> tuple[_Places, _Places]:
     return changes[::2], changes[1::2]
 
 
-def _split_wide(wide: _Places, starts: _Places, ends: _Places) -> tuple[_Places, _Places]:
-    """Let every wide character begin a word, too."""
+def _split_wide(data: _Bytes, wide: _Places, starts: _Places, ends: _Places) -> tuple[_Places, _Places]:
+    """Let every wide character be a word."""
     if not len(wide):
         return starts, ends
-    begins = np.union1d(starts, wide)
+    following = wide + 3
+    begins = np.union1d(starts, np.concatenate((wide, following[data[following] != _SPACE])))
     following = np.append(begins[1:], ends[-1])
     return begins, np.minimum(following, ends[np.searchsorted(ends, begins, "right")])
 
