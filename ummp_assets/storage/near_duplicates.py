@@ -7,7 +7,8 @@ signatures then decides.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,6 +120,12 @@ class SignatureIndex:
                 verdicts |= self._judge(connection, dataset, list(new.values()), min_similarity)
         return [verdicts[text.sample_id] for text in texts]
 
+    def heirs(self, dataset: str, sample_ids: Sequence[str]) -> set[str]:
+        """Return the samples that are near duplicates of any of these, which own a content."""
+        with self._index.transaction(reading=True) as connection:
+            owners = {text.number for text in self._find_texts(connection, dataset, sample_ids).values()}
+            return {heir.sample_id for heir in self._find_heirs(connection, dataset, owners)}
+
     def release(self, dataset: str, sample_ids: Iterable[str], min_similarity: float) -> list[str]:
         """Forget texts, and let the first of their near duplicates own the content instead.
 
@@ -186,6 +193,15 @@ class SignatureIndex:
         wanted = set(sample_ids)
         return {text.sample_id: text for text in known.values() if text.sample_id in wanted}
 
+    def _find_heirs(self, connection: sa.Connection, dataset: str, owners: AbstractSet[int]) -> list[_Known]:
+        """Return the texts whose owner is one of these numbers, in order."""
+        if not owners:
+            return []
+        keys = _distinct(np.sort(_heir_keys(_array(owners))))
+        found = self._runs.find(connection, dataset, keys)
+        known = _read_known(connection, {number for numbers in found.values() for number in numbers})
+        return [known[number] for number in sorted(known) if known[number].owner in owners]
+
     def _remove(self, connection: sa.Connection, dataset: str, sample_id: str) -> list[SignedText]:
         """Remove a text and the verdicts that name it; return the texts that lost their owner, in order.
 
@@ -194,9 +210,7 @@ class SignatureIndex:
         gone = self._find_texts(connection, dataset, [sample_id]).get(sample_id)
         if gone is None:
             return []
-        found = self._runs.find(connection, dataset, _heir_keys(np.array([gone.number])))
-        known = _read_known(connection, {number for numbers in found.values() for number in numbers})
-        heirs = [known[number] for number in sorted(known) if known[number].owner == gone.number]
+        heirs = self._find_heirs(connection, dataset, {gone.number})
         remove_texts(connection, [gone.number, *(heir.number for heir in heirs)])
         return [SignedText(heir.sample_id, heir.signature) for heir in heirs]
 
@@ -244,8 +258,8 @@ def _holds(keys: _Keys, wanted: _Keys) -> npt.NDArray[np.bool_]:
     return held
 
 
-def _array(buckets: Mapping[int, object]) -> _Keys:
-    return np.fromiter(buckets, np.int64, len(buckets))
+def _array(numbers: Collection[int]) -> _Keys:
+    return np.fromiter(numbers, np.int64, len(numbers))
 
 
 def _band_keys(signatures: _Values) -> npt.NDArray[np.int64]:

@@ -101,6 +101,16 @@ class PerceptualIndex:
         verdicts = known | judged
         return [verdicts[image.sample_id] for image in images]
 
+    def heirs(self, dataset: str, sample_ids: Sequence[str]) -> set[str]:
+        """Return the samples that are near duplicates of any of these, which own a look."""
+        found: set[str] = set()
+        with self._index.transaction(reading=True) as connection:
+            for start in range(0, len(sample_ids), _ROWS_PER_STATEMENT):
+                chosen = _VERDICTS.c.twin.in_(sample_ids[start : start + _ROWS_PER_STATEMENT])
+                statement = sa.select(_VERDICTS.c.sample_id).where(_VERDICTS.c.dataset == dataset, chosen)
+                found.update(connection.execute(statement).scalars())
+        return found
+
     def release(self, dataset: str, sample_ids: Iterable[str], max_distance_bits: int) -> list[str]:
         """Forget images, and let their near duplicates own their looks instead.
 

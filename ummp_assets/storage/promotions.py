@@ -26,10 +26,6 @@ _PROMOTIONS = sa.Table(
     sa.Column("sample_id", sa.String, primary_key=True),
 )
 
-_TEXTS = sa.table(
-    "text_verdicts", sa.column("dataset"), sa.column("sample_id"), sa.column("number"), sa.column("owner")
-)
-_IMAGES = sa.table("image_verdicts", sa.column("dataset"), sa.column("sample_id"), sa.column("twin"))
 _IDS_PER_STATEMENT = 2_000
 
 
@@ -76,27 +72,12 @@ def release_owners(index: Index, clean: CleanSettings, dataset: str, sample_ids:
 
     A twin that is similar to another owner as well stays a duplicate, of that one.
     """
+    if not sample_ids:
+        return
     signatures, looks = SignatureIndex(index), PerceptualIndex(index)
-    PromotionIndex(index).add(Promotion(dataset, heir) for heir in _heirs(index, dataset, sample_ids))
+    heirs = (signatures.heirs(dataset, sample_ids) | looks.heirs(dataset, sample_ids)) - set(sample_ids)
+    PromotionIndex(index).add(Promotion(dataset, heir) for heir in heirs)
     # Switched off by now: what is not the very same is none.
     similarity, distance_bits = clean.text.near_duplicate_similarity, clean.image.near_duplicate_bits
     signatures.release(dataset, sample_ids, 1.0 if similarity is None else similarity)
     looks.release(dataset, sample_ids, distance_bits or 0)
-
-
-def _heirs(index: Index, dataset: str, sample_ids: Sequence[str]) -> set[str]:
-    """Return the samples that are near duplicates of any of these."""
-    owners = _TEXTS.alias()
-    found: set[str] = set()
-    for start in range(0, len(sample_ids), _IDS_PER_STATEMENT):
-        chunk = sample_ids[start : start + _IDS_PER_STATEMENT]
-        texts = (
-            sa.select(_TEXTS.c.sample_id)
-            .join(owners, owners.c.number == _TEXTS.c.owner)
-            .where(owners.c.dataset == dataset, owners.c.sample_id.in_(chunk))
-        )
-        images = sa.select(_IMAGES.c.sample_id).where(_IMAGES.c.dataset == dataset, _IMAGES.c.twin.in_(chunk))
-        with index.transaction(reading=True) as connection:
-            for statement in (texts, images):
-                found.update(connection.execute(statement).scalars())
-    return found - set(sample_ids)
