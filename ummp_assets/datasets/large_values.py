@@ -70,7 +70,7 @@ def find_chunks(metadata: pq.FileMetaData, group: int, names: Sequence[str]) -> 
 
 
 def read_values(file: BinaryIO, chunk: ValueChunk) -> Values | None:
-    """Read a chunk and return its values, or None when it has several pages, which is left to Arrow.
+    """Read a chunk and return its values, or None when it has several pages or no checksum, which is left to Arrow.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def read_values(file: BinaryIO, chunk: ValueChunk) -> Values | None:
     if page is None:
         return None
     start, checksum = page
-    if checksum is not None and isal_zlib.crc32(data[start:]) != checksum:
+    if isal_zlib.crc32(data[start:]) != checksum:
         raise ValueError(f"the page at byte {chunk.offset:,} has another checksum than was written")
     begin, end = _places(data, start, chunk.rows)
     return Values(data, begin, end)
@@ -113,21 +113,23 @@ def _bytes_of(file: BinaryIO, chunk: ValueChunk) -> npt.NDArray[np.uint8]:
     return np.frombuffer(mapped, np.uint8)[skip:]
 
 
-def _only_page(chunk: npt.NDArray[np.uint8]) -> tuple[int, int | None] | None:
-    """Return where the values of a chunk of one page begin, and the page's CRC32 if it has one."""
+def _only_page(chunk: npt.NDArray[np.uint8]) -> tuple[int, int] | None:
+    """Return where the values of a chunk of one page begin, and the page's CRC32."""
     numbers: list[int] = []
     position = 0
-    head = chunk[:_MAX_HEADER_BYTES].tobytes()
+    # The zeros end every number, also where the bytes are damaged.
+    head = chunk[:_MAX_HEADER_BYTES].tobytes() + bytes(2)
     # Compact Thrift: a byte that says "the next field, a 32-bit number", then the number.
     while len(numbers) < 4 and head[position] == _I32_FIELD:
         number, position = _read_number(head, position + 1)
         numbers.append(number)
-    if len(numbers) < 3 or numbers[0] != _DATA_PAGE or numbers[1] != numbers[2]:
+    if len(numbers) < 4:
         return None
-    start = len(chunk) - numbers[2]
-    if not position < start <= _MAX_HEADER_BYTES:
+    kind, unpacked_bytes, stored_bytes, checksum = numbers
+    start = len(chunk) - stored_bytes
+    if kind != _DATA_PAGE or unpacked_bytes != stored_bytes or not position < start <= _MAX_HEADER_BYTES:
         return None
-    return start, numbers[3] & 0xFFFFFFFF if len(numbers) == 4 else None
+    return start, checksum & 0xFFFFFFFF
 
 
 def _read_number(data: bytes, position: int) -> tuple[int, int]:

@@ -76,14 +76,11 @@ class RowGroupReader:
         opened = self._opened(group.shard)
         with self._naming(group.shard):
             large = _read_large(opened, group, schema)
-            small = _read_small(
-                opened.parquet, group, pa.schema([field for field in schema if field.name not in large])
-            )
-        for name in [field.name for field in schema if is_packed(field) and field.name in small]:
-            values = values_of(small[name])
-            if values is not None:
-                large[name] = values
-                del small[name]
+            small = _read_small(opened.parquet, group, [field for field in schema if field.name not in large])
+        for field in schema:
+            if field.name in small and is_packed(field) and (values := values_of(small[field.name])) is not None:
+                large[field.name] = values
+                del small[field.name]
         return GroupRows(group.rows, small, large, schema)
 
     def modality(self, group: RowGroup) -> str:

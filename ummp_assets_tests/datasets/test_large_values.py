@@ -77,10 +77,14 @@ def test_small_and_missing_values_are_left_to_arrow(store: ObjectStore) -> None:
     assert find_chunks(pq.read_metadata(missing), 0, ["image"]) == {}
 
 
-def test_a_chunk_of_several_pages_is_left_to_arrow(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [{"data_page_size": 20_000, "write_batch_size": 4, "write_page_checksum": True}, {"data_page_size": 2**30}],
+)
+def test_a_chunk_of_several_pages_or_without_checksum_is_left_to_arrow(tmp_path: Path, options: dict[str, int]) -> None:
     rows = pa.table([pa.array(_contents((5_000,) * 40))], schema=pa.schema([pa.field("image", pa.binary(), False)]))
-    options = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
-    pq.write_table(rows, tmp_path / "pages", data_page_size=20_000, write_batch_size=4, **options)
+    plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    pq.write_table(rows, tmp_path / "pages", **plain, **options)
     chunk = find_chunks(pq.read_metadata(tmp_path / "pages"), 0, ["image"])["image"]
     with (tmp_path / "pages").open("rb") as file:
         assert read_values(file, chunk) is None
@@ -95,3 +99,18 @@ def test_a_column_that_only_some_row_groups_have_is_gathered_all_the_same() -> N
     assert join_pieces([Piece(window, 0, 3)]).column("image").to_pylist() == [None, b"bbb", b"aa"]
     apart = [Piece(window_of([old], None), 0, 1), Piece(window_of([new], None, skip=1), 0, 1)]
     assert join_pieces(apart).column("image").to_pylist() == [None, b"bbb"]
+
+
+@pytest.mark.parametrize("byte", [0x00, 0x15, 0x80, 0xFF])
+def test_a_damaged_page_header_never_gives_wrong_values(store: ObjectStore, byte: int) -> None:
+    path = _put_shard(store, list(_contents()))
+    chunk = find_chunks(pq.read_metadata(path), 0, ["image"])["image"]
+    whole = path.read_bytes()
+    for damaged in range(24):
+        data = bytearray(whole)
+        data[chunk.offset : chunk.offset + damaged] = bytes([byte]) * damaged
+        try:
+            values = read_values(io.BytesIO(data), chunk)
+        except ValueError:
+            continue
+        assert values is None or _values(values) == _contents()
