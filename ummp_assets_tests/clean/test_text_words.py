@@ -73,7 +73,7 @@ def test_word_arrays_hold_numbers_lengths_and_stop_words() -> None:
     ],
 )
 def test_sentences_end_at_terminal_marks(text: str, sentences: int) -> None:
-    assert word_table("zh" if "。" in text else "en").words(text).sentences == sentences
+    assert word_table("zh" if "。" in text else "en").count_sentences(text) == sentences
 
 
 def test_table_that_forgot_everything_gives_the_same_properties() -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -88,6 +89,12 @@ def first_broken(measured: Mapping[str, float], rules: Iterable[Rule], settings:
 def value_at(settings: BaseModel, path: str) -> Any:
     """Return the value of a setting by its path; None for a key that a mapping does not have."""
     value: Any = settings
-    for name in path.split("."):
-        value = value.get(int(name)) if isinstance(value, Mapping) else getattr(value, name)
+    # Asked 22 times a document: with the path split each time, and Mapping for dict, a tenth of judging it.
+    for name in _names(path):
+        value = value.get(int(name)) if isinstance(value, dict) else getattr(value, name)
     return value
+
+
+@cache
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))

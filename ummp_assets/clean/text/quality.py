@@ -26,7 +26,8 @@ def measure_quality(text: str, words: Words, language: str) -> dict[str, float]:
     has_mean = len(lengths) and language not in CHARACTER_LANGUAGES
     has_bullets, has_ellipses = "-" in text or "•" in text, "..." in text or "…" in text
     lines = text.splitlines()
-    bullets = sum(line.lstrip().startswith(("•", "-")) for line in lines) if has_bullets else 0
+    firsts = [line.lstrip()[:1] for line in lines] if has_bullets else []
+    bullets = firsts.count("-") + firsts.count("•")
     ellipses = sum(line.rstrip().endswith(("...", "…")) for line in lines) if has_ellipses else 0
     return {
         "gopher_words": len(lengths),

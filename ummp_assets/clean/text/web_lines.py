@@ -98,7 +98,7 @@ def _count_sentences(lines: Sequence[str], language: str, enough: int) -> int:
     if len(lines) >= enough:
         return len(lines)
     table = word_table(language)
-    return sum(table.words(line).sentences for line in lines)
+    return sum(map(table.count_sentences, lines))
 
 
 def measure_fineweb(text: str, words: Words, settings: FineWebSettings) -> dict[str, float]:

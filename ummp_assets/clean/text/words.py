@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +27,15 @@ from ummp_assets.clean.text.scripts import (
 
 __all__ = ["WordTable", "Words", "split_words", "word_table"]
 
+_Value = TypeVar("_Value")
+
 _MAX_CHUNKS = 200_000
 
 _LETTER = re.compile(r"[^\W\d_]")
 _HAS_LETTER, _IS_SYMBOL, _IS_TERMINAL, _IS_PUNCTUATION = 1, 2, 4, 8
+_DECIDING = _IS_PUNCTUATION | _IS_TERMINAL
+_TERMINAL, _WORD = "t", "w"
+_END = _TERMINAL + _WORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +74,6 @@ class Words:
         proper: npt.NDArray[np.int64] = self.lengths[(self.flags & _IS_SYMBOL) == 0]
         return proper
 
-    @property
-    def sentences(self) -> int:
-        """Sentences: a terminal mark ends one when a word follows it; punctuation between them changes nothing."""
-        if not self.count:
-            return 0
-        deciding = self.flags[(self.flags & (_IS_PUNCTUATION | _IS_TERMINAL)) != _IS_PUNCTUATION]
-        terminal = (deciding & _IS_TERMINAL) != 0
-        return 1 + int(np.count_nonzero(terminal[:-1] & ~terminal[1:]))
-
 
 class WordTable:
     """Numbers words and remembers their properties; not safe for several threads."""
@@ -104,12 +101,23 @@ class WordTable:
         lengths = np.frombuffer(self._lengths, np.int64)[numbers]
         return Words(numbers, lengths, np.frombuffer(self._flags, np.uint8)[numbers], stop_words)
 
+    def count_sentences(self, text: str) -> int:
+        """Count sentences: a terminal mark ends one when a word follows it; punctuation between them changes nothing.
+
+        For a line: it is less than half of the work of `words`.
+        """
+        if len(self._marks) > _MAX_CHUNKS:
+            self._forget()
+        chunks = text.split()
+        return 1 + "".join(map(self._marks.__getitem__, chunks)).count(_END) if chunks else 0
+
     def _forget(self) -> None:
         self._lengths, self._flags = array("q"), array("B")
         self._numbers = _Memory(self._number)
         # The words of chunk n are those from begins[n] to begins[n + 1].
         self._words, self._begins = array("q"), array("q", [0])
         self._chunks = _Memory(self._split_new)
+        self._marks = _Memory(self._read_marks)
         for word in self._stop_words or ():
             self._numbers[word] = self._number(word)
 
@@ -118,21 +126,28 @@ class WordTable:
         self._begins.append(len(self._words))
         return len(self._begins) - 2
 
+    def _read_marks(self, chunk: str) -> str:
+        """Return a letter for each word of a chunk that decides where sentences end."""
+        flags = map(_flags, self._split(chunk))
+        return "".join(
+            _TERMINAL if flag & _IS_TERMINAL else _WORD for flag in flags if flag & _DECIDING != _IS_PUNCTUATION
+        )
+
     def _number(self, word: str) -> int:
         self._lengths.append(len(word))
         self._flags.append(_flags(word))
         return len(self._flags) - 1
 
 
-class _Memory(dict[str, int]):
-    """The number of each text, given when first asked for."""
+class _Memory(dict[str, _Value]):
+    """What was computed for each text, computed when first asked for."""
 
-    def __init__(self, number: Callable[[str], int]) -> None:
+    def __init__(self, compute: Callable[[str], _Value]) -> None:
         super().__init__()
-        self._number = number
+        self._compute = compute
 
-    def __missing__(self, text: str) -> int:
-        value = self[text] = self._number(text)
+    def __missing__(self, text: str) -> _Value:
+        value = self[text] = self._compute(text)
         return value
 
 
