@@ -7,8 +7,7 @@ signatures then decides.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,15 +114,16 @@ class SignatureIndex:
             part = texts[start : start + _TEXTS_PER_TRANSACTION]
             with self._index.transaction() as connection:
                 _lock(connection)
-                verdicts |= self._read_verdicts(connection, dataset, [text.sample_id for text in part])
-                new = {text.sample_id: text for text in part if text.sample_id not in verdicts}
-                verdicts |= self._judge(connection, dataset, list(new.values()), min_similarity)
+                verdicts |= self._judge(connection, dataset, part, min_similarity)
         return [verdicts[text.sample_id] for text in texts]
 
     def heirs(self, dataset: str, sample_ids: Sequence[str]) -> set[str]:
         """Return the samples that are near duplicates of any of these, which own a content."""
+        if not sample_ids:
+            return set()
         with self._index.transaction(reading=True) as connection:
-            owners = {text.number for text in self._find_texts(connection, dataset, sample_ids).values()}
+            candidates = self._led_to(connection, dataset, _id_keys(sample_ids))
+            owners = {text.number for text in candidates if text.sample_id in set(sample_ids)}
             return {heir.sample_id for heir in self._find_heirs(connection, dataset, owners)}
 
     def release(self, dataset: str, sample_ids: Iterable[str], min_similarity: float) -> list[str]:
@@ -145,74 +145,86 @@ class SignatureIndex:
     def _judge(
         self, connection: sa.Connection, dataset: str, texts: Sequence[SignedText], min_similarity: float
     ) -> dict[str, SimilarTwin | None]:
-        """Give texts without a verdict one each, in order, and write it."""
+        """Return the verdict of each text; those that had none get one, in order."""
         if not texts:
             return {}
-        signatures = np.concatenate([text.signature for text in texts]).reshape(len(texts), SIGNATURE_VALUES)
-        keys = _band_keys(signatures)
-        ordered = np.sort(keys, axis=None)
-        buckets = self._runs.find(connection, dataset, _distinct(ordered))
+        ids = _id_keys([text.sample_id for text in texts])
+        bands = _band_keys(np.concatenate([text.signature for text in texts]).reshape(len(texts), SIGNATURE_VALUES))
+        keys = np.sort(np.concatenate((bands.ravel(), ids)))
+        repeats = keys[1:] == keys[:-1]
+        buckets = self._runs.find(connection, dataset, np.append(keys[:-1][~repeats], keys[-1]))
         known = _read_known(connection, {number for bucket in buckets.values() for number in bucket})
-        first = next_number(connection)
-        crowded = _holds(keys, np.union1d(ordered[1:][ordered[1:] == ordered[:-1]], _array(buckets)))
-        found = _find_owners(texts, keys, crowded, buckets, known, first, min_similarity)
+        verdicts = _verdicts_of(connection, known, {text.sample_id for text in texts})
+        latest = {text.sample_id: place for place, text in enumerate(texts)}
+        new = [place for sample_id, place in latest.items() if sample_id not in verdicts]
+        if new:
+            crowded = _holds(bands[new], np.union1d(keys[1:][repeats], np.fromiter(buckets, np.int64, len(buckets))))
+            first = next_number(connection)
+            texts = [texts[place] for place in new]
+            found = _find_owners(texts, bands[new], crowded, buckets, known, first, min_similarity)
+            self._write(connection, dataset, first, texts, found, bands[new], ids[new])
+            verdicts |= {
+                text.sample_id: SimilarTwin(owner.sample_id, similarity) if owner else None
+                for text, (owner, similarity) in zip(texts, found, strict=True)
+            }
+        return verdicts
+
+    def _write(
+        self,
+        connection: sa.Connection,
+        dataset: str,
+        first: int,
+        texts: Sequence[SignedText],
+        found: Sequence[tuple[_Known | None, float]],
+        bands: _Keys,
+        ids: _Keys,
+    ) -> None:
+        """Keep texts, whose numbers begin at `first`, and what leads to them: bands, ids and owners."""
         owners = np.array([owner.number if owner else NO_OWNER for owner, _ in found], np.int64)
         similarities = np.array([similarity for _, similarity in found], np.float64)
-        sample_ids = [text.sample_id for text in texts]
-        append_blocks(connection, first, TextBlock(sample_ids, signatures, owners, similarities))
-        self._lead_to(connection, dataset, first, sample_ids, keys, owners)
-        return {
-            text.sample_id: SimilarTwin(owner.sample_id, similarity) if owner else None
-            for text, (owner, similarity) in zip(texts, found, strict=True)
-        }
-
-    def _lead_to(
-        self, connection: sa.Connection, dataset: str, first: int, sample_ids: Sequence[str], keys: _Keys, owners: _Keys
-    ) -> None:
-        """Let bands, sample ids and owners lead to texts, whose numbers begin at `first`; `keys` are of their bands."""
-        numbers = first + np.arange(len(sample_ids), dtype=np.uint32)
+        signatures = np.stack([text.signature for text in texts])
+        block = TextBlock([text.sample_id for text in texts], signatures, owners, similarities)
+        append_blocks(connection, first, block)
+        numbers = first + np.arange(len(texts), dtype=np.uint32)
         owns = owners == NO_OWNER
-        leading = (keys[owns].ravel(), _id_keys(sample_ids), _heir_keys(owners[~owns]))
+        leading = (bands[owns].ravel(), ids, _heir_keys(owners[~owns]))
         led_to = (np.repeat(numbers[owns], BANDS), numbers, numbers[~owns])
         self._runs.add(connection, dataset, np.concatenate(leading), np.concatenate(led_to))
-
-    def _read_verdicts(
-        self, connection: sa.Connection, dataset: str, sample_ids: Sequence[str]
-    ) -> dict[str, SimilarTwin | None]:
-        texts = self._find_texts(connection, dataset, sample_ids)
-        owners = _read_known(connection, {text.owner for text in texts.values()} - {NO_OWNER})
-        return {
-            sample_id: None if text.owner == NO_OWNER else SimilarTwin(owners[text.owner].sample_id, text.similarity)
-            for sample_id, text in texts.items()
-        }
-
-    def _find_texts(self, connection: sa.Connection, dataset: str, sample_ids: Sequence[str]) -> dict[str, _Known]:
-        """Return the texts of the sample ids that are in the index."""
-        found = self._runs.find(connection, dataset, _distinct(np.sort(_id_keys(sample_ids))))
-        known = _read_known(connection, {number for numbers in found.values() for number in numbers})
-        wanted = set(sample_ids)
-        return {text.sample_id: text for text in known.values() if text.sample_id in wanted}
-
-    def _find_heirs(self, connection: sa.Connection, dataset: str, owners: AbstractSet[int]) -> list[_Known]:
-        """Return the texts whose owner is one of these numbers, in order."""
-        if not owners:
-            return []
-        keys = _distinct(np.sort(_heir_keys(_array(owners))))
-        found = self._runs.find(connection, dataset, keys)
-        known = _read_known(connection, {number for numbers in found.values() for number in numbers})
-        return [known[number] for number in sorted(known) if known[number].owner in owners]
 
     def _remove(self, connection: sa.Connection, dataset: str, sample_id: str) -> list[SignedText]:
         """Remove a text and the verdicts that name it; return the texts that lost their owner, in order.
 
         What led to them stays in the runs, where it names numbers that no text has any more.
         """
-        gone = self._find_texts(connection, dataset, [sample_id]).get(sample_id)
+        candidates = self._led_to(connection, dataset, _id_keys([sample_id]))
+        gone = next((text for text in candidates if text.sample_id == sample_id), None)
         if gone is None:
             return []
         heirs = self._find_heirs(connection, dataset, {gone.number})
         remove_texts(connection, [gone.number, *(heir.number for heir in heirs)])
         return [SignedText(heir.sample_id, heir.signature) for heir in heirs]
+
+    def _find_heirs(self, connection: sa.Connection, dataset: str, owners: Set[int]) -> list[_Known]:
+        """Return the texts whose owner is one of these numbers, in order."""
+        keys = _heir_keys(np.fromiter(owners, np.int64, len(owners)))
+        return [text for text in self._led_to(connection, dataset, keys) if text.owner in owners]
+
+    def _led_to(self, connection: sa.Connection, dataset: str, keys: _Keys) -> list[_Known]:
+        """Return the texts that the keys may lead to, in order."""
+        found = self._runs.find(connection, dataset, np.unique(keys))
+        known = _read_known(connection, {number for numbers in found.values() for number in numbers})
+        return [known[number] for number in sorted(known)]
+
+
+def _verdicts_of(
+    connection: sa.Connection, known: Mapping[int, _Known], sample_ids: Set[str]
+) -> dict[str, SimilarTwin | None]:
+    texts = [text for text in known.values() if text.sample_id in sample_ids]
+    owners = _read_known(connection, {text.owner for text in texts} - {NO_OWNER})
+    return {
+        text.sample_id: None if text.owner == NO_OWNER else SimilarTwin(owners[text.owner].sample_id, text.similarity)
+        for text in texts
+    }
 
 
 def _find_owners(
@@ -243,12 +255,6 @@ def _find_owners(
     return found
 
 
-def _distinct(ordered: _Keys) -> _Keys:
-    differs = np.ones(len(ordered), bool)
-    np.not_equal(ordered[1:], ordered[:-1], out=differs[1:])
-    return ordered[differs]
-
-
 def _holds(keys: _Keys, wanted: _Keys) -> npt.NDArray[np.bool_]:
     """Return for each key whether it is among the wanted ones, which are ascending."""
     if not len(wanted):
@@ -256,10 +262,6 @@ def _holds(keys: _Keys, wanted: _Keys) -> npt.NDArray[np.bool_]:
     places = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
     held: npt.NDArray[np.bool_] = wanted[places] == keys
     return held
-
-
-def _array(numbers: Collection[int]) -> _Keys:
-    return np.fromiter(numbers, np.int64, len(numbers))
 
 
 def _band_keys(signatures: _Values) -> npt.NDArray[np.int64]:

@@ -63,7 +63,7 @@ def texts(quick: bool) -> Iterator[bytes]:
     """Yield documents of about 2 kB, unlike each other: lines of real documents in random order."""
     drawn = random.Random(5)
     lines = [line for document in english_documents(2_000) for line in document.splitlines() if len(line) > 20]
-    for number in range(10_000 if quick else 40_000):
+    for number in range(20_000 if quick else 200_000):
         yield "\n".join([f"Document {number}.", *drawn.choices(lines, k=33)]).encode()
 
 

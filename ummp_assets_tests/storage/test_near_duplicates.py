@@ -118,7 +118,7 @@ def test_owners_are_found_through_merged_runs(signatures: SignatureIndex, sql_in
     assert found == [SimilarTwin(f"a{number}", 103 / 112) for number in range(150)]
     with sql_index.transaction(reading=True) as connection:
         levels = sorted(connection.execute(sa.text("SELECT level FROM text_runs")).scalars())
-    assert levels == [0] * 7 + [1] * 2 + [2] * 2
+    assert levels == [0] * 3 + [1, 2, 3, 3]
 
 
 def test_more_texts_than_one_transaction_takes_are_compared_with_each_other(signatures: SignatureIndex) -> None:
