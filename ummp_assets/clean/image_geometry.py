@@ -57,7 +57,7 @@ def _centre_square(pixels: Pixels) -> Pixels:
 
 def _resize(pixels: Pixels, out: Pixels) -> None:
     height, width = out.shape[:2]
-    pixels = np.ascontiguousarray(_halve_often(pixels, 4 * height, 4 * width))
+    pixels = _halve_often(pixels, 4 * height, 4 * width)
     if pixels.shape[:2] == (height, width):
         np.copyto(out, pixels)
     elif height > pixels.shape[0] or width > pixels.shape[1]:
@@ -81,7 +81,7 @@ def _halve_often(pixels: Pixels, min_height: int, min_width: int) -> Pixels:
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
     pixels = pixels[top : top + height, left : left + width]
     for _ in range(times):
-        pixels = _scale(np.ascontiguousarray(pixels), pixels.shape[0] // 2, pixels.shape[1] // 2, cv2.INTER_AREA)
+        pixels = _scale(pixels, pixels.shape[0] // 2, pixels.shape[1] // 2, cv2.INTER_AREA)
     return pixels
 
 

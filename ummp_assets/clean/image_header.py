@@ -28,6 +28,10 @@ _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
 _PNG_BIT_DEPTH_OFFSET = 24
 _EXIF_MARK, _PROFILE_MARK = b"Exif\0\0", b"ICC_PROFILE\0"
+_SCAN_MARKER = b"\xda"
+_USUAL_SEGMENTS = 200
+# A PNG of 32 MB in the usual pieces of 8 kB takes 12,000.
+_MAX_READS = 100_000
 _PLAIN_COLOURS = ("YCbCr", "Gray", "RGB")
 # What the hungriest way holds: 16-bit RGBA, and RGB.
 _BYTES_PER_PIXEL = 12
@@ -120,10 +124,10 @@ def read_image_header(data: bytes) -> ImageHeader | Refusal:
     image_format = sniff_image_format(data)
     if image_format is None:
         return Refusal(Reason.UNSUPPORTED_IMAGE, f"the first bytes, {data[:12]!r}, are of no image format that is read")
-    if image_format is ImageFormat.JPEG and (header := _plain_jpeg_header(data)):
-        return header
     try:
-        picture = _PLUGINS[image_format](io.BytesIO(data))
+        if image_format is ImageFormat.JPEG and (header := _plain_jpeg_header(data)):
+            return header
+        picture = _PLUGINS[image_format](_BoundedReads(data))
         # TIFFs are turned by the decoders themselves, Pillow's as well as OpenCV's.
         orientation = 1 if image_format is ImageFormat.TIFF else _orientation(picture)
         width, height = reversed(picture.size) if orientation >= 5 else picture.size
@@ -147,7 +151,7 @@ def read_image_header(data: bytes) -> ImageHeader | Refusal:
 def _plain_jpeg_header(data: bytes) -> ImageHeader | None:
     """Return the header of a JPEG in grey or RGB that has neither EXIF nor a colour profile, in 5 instead of 90
     microseconds, or None: then Pillow looks, and says what is wrong with it."""
-    if _EXIF_MARK in data or _PROFILE_MARK in data:
+    if _has_metadata(data):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
@@ -156,6 +160,35 @@ def _plain_jpeg_header(data: bytes) -> ImageHeader | None:
     if colours not in _PLAIN_COLOURS:
         return None
     return ImageHeader(ImageFormat.JPEG, width, height, width * height, 8, 1, None, None)
+
+
+def _has_metadata(jpeg: bytes) -> bool:
+    """Whether EXIF or a colour profile stands before a JPEG's first scan, or anything unusual."""
+    # A walk over the dozen of segments: to search all bytes for the names takes eight times as long.
+    position = 2
+    for _ in range(_USUAL_SEGMENTS):
+        start = position + 4
+        if jpeg[position : position + 1] != b"\xff" or jpeg.startswith((_EXIF_MARK, _PROFILE_MARK), start):
+            return True
+        if jpeg[position + 1 : position + 2] == _SCAN_MARKER:
+            return False
+        position += 2 + int.from_bytes(jpeg[position + 2 : start])
+    return True
+
+
+class _BoundedReads(io.BytesIO):
+    """Bytes that are given out in so many pieces and no more: a PNG of a million empty chunks, or a JPEG behind 5 MB of
+    fill bytes, keeps Pillow busy for seconds."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._reads_left = _MAX_READS
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._reads_left -= 1
+        if self._reads_left < 0:
+            raise ValueError(f"it is cut into more than {_MAX_READS:,} pieces")
+        return super().read(size)
 
 
 def _tile_pixels(picture: ImageFile) -> int:

@@ -113,6 +113,7 @@ def broken_images() -> Iterator[BrokenFile]:
     for name, data in (("text", b"words " * 100), ("empty", b""), ("wav", sound("boom.wav")), ("pdf", b"%PDF-1.7\n%")):
         yield BrokenFile(f"{name} as image", data, frozenset({Reason.UNSUPPORTED_IMAGE}))
     yield from _bombs()
+    yield from _floods()
     yield from _impossible_images()
 
 
@@ -187,6 +188,18 @@ def _bombs() -> Iterator[BrokenFile]:
     yield BrokenFile("png with a profile of 200 MB", _inserted(profile), _ANY_IMAGE, may_pass=True)
     text = _chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(200_000_000), 9))
     yield BrokenFile("png with a text of 200 MB", _inserted(text), _ANY_IMAGE, may_pass=True)
+
+
+def _floods() -> Iterator[BrokenFile]:
+    """Yield files of so many pieces that a reader who looks at each takes seconds."""
+    jpeg, png, gif = (whole_images()[name] for name in ("jpeg", "png", "gif"))
+    yield BrokenFile("jpeg of two million segments", jpeg[:2] + b"\xff\xfe\0\2" * 2_000_000 + jpeg[2:], _NO_IMAGE)
+    yield BrokenFile("jpeg behind 30 MB of fill bytes", jpeg[:2] + b"\xff" * 30_000_000 + jpeg[2:], _NO_IMAGE)
+    chunks = _chunk(b"tEXt", b"") * 2_000_000
+    yield BrokenFile("png of two million chunks", png[:33] + chunks + png[33:], _NO_IMAGE)
+    frame = gif.index(b"\x2c\0\0\0\0")
+    comments = b"\x21\xfe\1a\0" * 2_000_000
+    yield BrokenFile("gif of two million comments", gif[:frame] + comments + gif[frame:], _NO_IMAGE)
 
 
 def _impossible_images() -> Iterator[BrokenFile]:
