@@ -10,7 +10,7 @@ from ummp_assets.datasets.versions import DatasetVersion
 __all__ = ["column_lineage", "column_schema", "column_schema_of"]
 
 _DESCRIPTIONS = {
-    "sample_id": "Coordinates of the message: topic~partition~offset, and ~member inside an archive.",
+    "sample_id": "Coordinates of the message: `topic~partition~offset`, and `~member` inside an archive.",
     "dataset": "Dataset that the request named.",
     "topic": "Kafka topic of the message.",
     "partition": "Kafka partition of the message.",

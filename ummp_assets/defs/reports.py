@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from ummp_assets.clean.distribution import distributions
+from ummp_assets.clean.distribution import Distribution, distributions
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.openlineage.events import StageEvents
 from ummp_assets.defs.openlineage.sender import sender_of
@@ -122,18 +122,25 @@ def measured_values(store: ObjectStore, manifest: Manifest, settings: CleanSetti
         dg.TableRecord(
             {
                 "rule": item.reason,
-                "limit": "none" if item.limit is None else f"{item.keeps} {item.limit:g}",
+                "limit": _limit(item),
                 "in force": "yes" if item.in_force else "no",
                 "samples": item.samples,
-                **{f"{share:.0%}": round(value, 4) for share, value in item.quantiles.items()},
                 "would keep": item.kept,
                 "refused": item.refused,
+                # More would not fit the page.
+                **{f"{share:.0%}": f"{item.quantiles[share]:.4g}" for share in (0.05, 0.5, 0.95)},
             }
         )
         for item in found
         if item.samples
     ]
     return {"measured values": dg.MetadataValue.table(records)} if records else {}
+
+
+def _limit(item: Distribution) -> str:
+    if item.limit is None:
+        return "none"
+    return f"{'≥' if item.keeps == 'at least' else '≤'} {item.limit:g}"
 
 
 def text_preview(store: ObjectStore, manifest: Manifest) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a preview says is what a new run does: real documents, photographs and sounds, cleaned under two settings."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,7 @@ from ummp_assets.errors import InvalidInput
 from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import Manifest, read_table
+from ummp_assets.storage.stages import Manifest, read_table, stage_path
 from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
 
 Clean = Callable[[ObjectStore, Index, Settings, str], Manifest]
@@ -168,16 +169,34 @@ def test_c4_cannot_be_added_from_what_was_measured(store: ObjectStore, index: In
             preview_rules(store, "docs", tried.clean, [BATCH])
 
 
-def test_duplicates_of_a_lost_sample_are_counted_and_other_datasets_are_not(
-    store: ObjectStore, index: Index, settings: Settings
-) -> None:
+def test_duplicates_of_a_lost_sample_are_counted(store: ObjectStore, index: Index, settings: Settings) -> None:
     [document] = islice(documents(), 1)
     words = document.read()
-    put_downloads(store, [raw_row(1, words), raw_row(2, words + b" More."), raw_row(3, words, dataset="others")])
+    put_downloads(store, [raw_row(1, words + b" More."), raw_row(2, words)])
     clean_text(store, index, settings, BATCH)
-    limit = with_rules(settings, "text", {"min_characters": 1, "max_bytes": len(words) - 1})
 
-    assert preview_rules(store, "docs", limit.clean, [BATCH]).lost.samples == 1
-    found = preview_rules(store, "docs", settings.clean, [BATCH])
-    assert (found.stored.samples, found.batches) == (1, 1)
+    found = preview_rules(store, "docs", with_rules(settings, "text", {"max_bytes": len(words)}).clean, [BATCH])
+
+    assert (found.stored.samples, found.lost.samples, found.gained.samples) == (1, 1, 0)
+    assert found.duplicates_of_lost == 1
+
+
+def test_other_datasets_are_not_counted(store: ObjectStore, index: Index, settings: Settings) -> None:
+    put_downloads(store, [raw_row(1, b"Some words."), raw_row(2, b"Other words here.", dataset="others")])
+    clean_text(store, index, settings, BATCH)
+
+    found = preview_rules(store, "docs", with_rules(settings, "text", {"min_characters": 100}).clean, [BATCH])
+
+    assert (found.batches, found.stored.samples, found.lost.samples, found.lost.byte_count) == (1, 1, 1, 11)
     assert preview_rules(store, "nobody", settings.clean, [BATCH]).batches == 0
+
+
+def test_batches_from_before_measurements_are_named(store: ObjectStore, index: Index, settings: Settings) -> None:
+    put_downloads(store, [raw_row(1, b"Some words.")])
+    manifest = clean_text(store, index, settings, BATCH)
+    old = replace(manifest, tables={"samples": manifest.tables["samples"]})
+    store.write(stage_path("clean_text", BATCH), old.to_json())
+
+    found = preview_rules(store, "docs", settings.clean, [BATCH])
+
+    assert (found.batches, found.unmeasured_batches, found.stored.samples) == (1, 1, 0)

@@ -105,6 +105,7 @@ def test_partition_page_shows_numbers_and_the_contact_sheet(demo: str, browser: 
     assert int(numbers["duplicate samples"]) == 5
     assert float(numbers["items per second"]) > 0
     assert "corrupt_image" in numbers["rejections"]
+    assert "image_too_elongated" in numbers["measured values"]
     _wait_for(browser, "[Show Markdown]").click()
     picture = WebDriverWait(browser, _PAGE_SECONDS).until(
         lambda driver: driver.find_element(By.XPATH, "//img[@alt='contact sheet']")
@@ -119,6 +120,7 @@ def test_dataset_page_shows_a_partition_for_each_dataset(demo: str, browser: web
     numbers = _metadata(browser, "load with")
     assert numbers["version"] == "1"
     assert "open_dataset" in numbers["load with"]
+    assert _BATCH in numbers["batches"]
 
 
 def test_column_table_describes_every_column(demo: str, browser: webdriver.Chrome) -> None:
@@ -126,6 +128,8 @@ def test_column_table_describes_every_column(demo: str, browser: webdriver.Chrom
     _wait_for(browser, "Columns")
     _wait_for(browser, "uint8 tensor 256 x 256 x 3")
     _wait_for(browser, "Pixels, uint8, height x width x RGB.")
+    # Tildes outside code would strike it through.
+    _wait_for(browser, "topic~partition~offset")
 
 
 def test_sensors_are_running_and_listed_with_their_job(demo: str, browser: webdriver.Chrome) -> None:

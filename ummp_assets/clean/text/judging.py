@@ -45,12 +45,12 @@ def judge_document(text: str, language: str, settings: TextSettings) -> Judged:
     """
     measured: dict[str, float] = {"characters": len(text)}
     refusal = first_broken(measured, [LENGTH], settings)
-    if not text:
+    if not text or not (settings.quality_rules or settings.measured_rules):
         return Judged(text, refusal, measured)
-    document, words = text, word_table(language).words(text)
+    words = word_table(language).words(text)
     for rule in settings.measured_rules:
         if rule not in settings.quality_rules:
-            _measure(rule, document, words, language, settings, measured)
+            _measure(rule, text, words, language, settings, measured)
     for rule in settings.quality_rules:
         kept = _measure(rule, text, words, language, settings, measured)
         refusal = refusal or kept.refusal or first_broken(measured, QUALITY[rule], settings)
