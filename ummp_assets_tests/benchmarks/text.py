@@ -5,6 +5,10 @@
 
 Every filter judges every document, whatever the others said. Our table of words starts empty in each round: what a long
 run remembers from earlier documents only makes it faster (`warm` in the rows).
+
+Of 1,500 documents six get another verdict, each within a hundredth of a limit: four have 79.6 to 80.0 % words with
+letters (80 % are asked for), one 14.2 % of its characters in repeated 5-grams (15 %), one 10.3 % in 10-grams (10 %).
+All hold code, in which our rules for words and spaCy's split a few chunks in other places.
 """
 
 import json
