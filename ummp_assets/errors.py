@@ -22,6 +22,7 @@ and our own loops try again), a `Permanent` one is not and says what to change.
         ├── SchemaConflict       a column changed its type between batches of one dataset
         ├── DatasetNotFound      no dataset or no version of that name
         ├── OffsetsWentBack      a topic ends before what was already planned from it
+        ├── TopicReplaced        a topic is another one than its batches were planned from, under the same name
         ├── EmbeddedBrokerFailed the embedded broker could not start: port in use, folder locked or not writable
         └── AccountingMismatch   outcomes do not add up to the messages of the batch's range
 """
@@ -46,6 +47,7 @@ __all__ = [
     "SchemaConflict",
     "StackFailed",
     "StoreUnavailable",
+    "TopicReplaced",
     "Transient",
     "UmmpError",
     "UnsupportedFormat",
@@ -170,6 +172,18 @@ class DatasetNotFound(Permanent):
 
 class OffsetsWentBack(Permanent):
     """A topic ends before what was already planned from it."""
+
+
+class TopicReplaced(Permanent):
+    """A topic was deleted and made anew, or is that of another cluster: its offsets name other messages now."""
+
+    def __init__(self, topic: str, planned_id: str, found_id: str) -> None:
+        super().__init__(
+            f"topic {topic} is not the one that its batches were planned from (topic id {planned_id} then, {found_id} "
+            "now): it was deleted and made anew, or UMMP_KAFKA_BOOTSTRAP_SERVERS names another cluster. Nothing more "
+            "is read from it, for the same offsets would name other messages. Name the cluster that has the old topic, "
+            "or use another UMMP_TOPIC_PREFIX, whose topics begin anew."
+        )
 
 
 class EmbeddedBrokerFailed(Permanent):

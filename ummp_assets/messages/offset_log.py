@@ -29,6 +29,7 @@ class OffsetLog:
             "format": FORMAT,
             "topic": batch.topic,
             "number": batch.number,
+            "topic_id": batch.topic_id,
             "planned_at": planned_at.astimezone(UTC).isoformat(timespec="milliseconds"),
             "ranges": [[item.partition, item.start, item.end] for item in batch.ranges],
         }
@@ -49,7 +50,9 @@ class OffsetLog:
             document = json.loads(data)
             if document["format"] > FORMAT:
                 raise UnsupportedFormat(f"{self._store.uri(path)} has format {document['format']}: upgrade UMMP")
-            return Batch(topic, number, tuple(_range(*item) for item in document["ranges"]))
+            ranges = tuple(_range(*item) for item in document["ranges"])
+            # Entries of the first releases have no topic id.
+            return Batch(topic, number, ranges, document.get("topic_id"))
         except (ValueError, KeyError, TypeError) as error:
             raise ManifestCorrupt(f"{self._store.uri(path)} is no entry of the offset log: {error}") from error
 

@@ -14,8 +14,8 @@ from typing import Any
 from ummp_assets.errors import Permanent
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.progress import done_through
-from ummp_assets.messages.ranges import Batch, Plan, Watermarks, batch_key, plan_batches
-from ummp_assets.messages.reading import read_watermarks
+from ummp_assets.messages.ranges import Batch, Plan, batch_key, plan_batches
+from ummp_assets.messages.reading import TopicEnds, read_topic_ends
 from ummp_assets.messages.replays import replay_topic
 from ummp_assets.messages.topics import Role, ensure_topics, topic_names
 from ummp_assets.settings import Settings
@@ -83,22 +83,22 @@ def plan_tick(
         No topic of the role can be planned; where others can, `Tick.problems` says which cannot.
     """
     topics = topic_names(settings).of_role(role)
-    watermarks = read_watermarks(settings, *topics)
-    if len(watermarks) < len(topics):
+    found = read_topic_ends(settings, *topics)
+    if len(found) < len(topics):
         ensure_topics(settings)
-        watermarks = read_watermarks(settings, *topics)
+        found = read_topic_ends(settings, *topics)
     hints = _parse(cursor)
     log = OffsetLog(store)
     batches: list[Batch] = []
     waiting: dict[str, int] = {}
     problems: list[Permanent] = []
-    for topic, marks in watermarks.items():
+    for topic, ends in found.items():
         hint = hints.get(topic, _Hint())
         try:
             last = log.last(topic, hint.number)
             forgotten = _forgotten(store, log, last, hint)
             room = settings.intake.max_queued_batches - queued.get(topic, 0) - len(forgotten)
-            plan = _plan(topic, last, marks, hint, now, room, settings)
+            plan = _plan(topic, last, ends, hint, now, room, settings)
         except Permanent as problem:
             problems.append(problem)
             continue
@@ -122,14 +122,22 @@ def plan_tick(
 def _plan(
     topic: str,
     last: Batch | None,
-    marks: Mapping[int, Watermarks],
+    ends: TopicEnds,
     hint: _Hint,
     now: datetime,
     room: int,
     settings: Settings,
 ) -> Plan:
     waited = (now - hint.waiting_since).total_seconds() if hint.waiting_since else 0.0
-    return plan_batches(topic, last, marks, waited_seconds=waited, room=room, intake=settings.intake)
+    return plan_batches(
+        topic,
+        last,
+        ends.watermarks,
+        waited_seconds=waited,
+        room=room,
+        intake=settings.intake,
+        topic_id=ends.topic_id,
+    )
 
 
 def _put(log: OffsetLog, plan: Plan, now: datetime) -> list[Batch]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ummp_assets.errors import InvalidInput, OffsetsWentBack
+from ummp_assets.errors import InvalidInput, OffsetsWentBack, TopicReplaced
 from ummp_assets.settings import IntakeSettings
 
 __all__ = ["Batch", "OffsetRange", "Plan", "Watermarks", "batch_key", "parse_key", "plan_batches"]
@@ -33,11 +33,13 @@ class Batch:
     """A planned piece of one topic; numbers start at 1.
 
     `ranges` holds every partition that the topic had, empty ranges included: the next batch starts where this one ends.
+    `topic_id` tells this topic from a later one of the same name; None where the broker is too old to give it.
     """
 
     topic: str
     number: int
     ranges: tuple[OffsetRange, ...]
+    topic_id: str | None = None
 
     @property
     def key(self) -> str:
@@ -53,6 +55,11 @@ class Batch:
     def ends(self) -> dict[int, int]:
         """Next offset of each partition."""
         return {item.partition: item.end for item in self.ranges}
+
+    def require_same_topic(self, topic_id: str | None) -> None:
+        """Raise `TopicReplaced` when the topic has another id now."""
+        if self.topic_id and topic_id and self.topic_id != topic_id:
+            raise TopicReplaced(self.topic, self.topic_id, topic_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,7 @@ def plan_batches(
     waited_seconds: float,
     room: int,
     intake: IntakeSettings,
+    topic_id: str | None = None,
 ) -> Plan:
     """Cut the batches that are due.
 
@@ -117,12 +125,19 @@ def plan_batches(
         Time since an earlier tick first saw the oldest message that no batch holds, 0 if none has.
     room:
         Batches that may be cut before `max_queued_batches` is reached.
+    topic_id:
+        Id of the topic whose watermarks these are.
 
     Raises
     ------
+    TopicReplaced
+        The last batch was planned from a topic of another id.
     OffsetsWentBack
-        A partition ends before the last batch does: the topic was deleted and made anew.
+        A partition ends before the last batch does: messages were lost, or the topic was made anew on a broker without
+        topic ids.
     """
+    if last:
+        last.require_same_topic(topic_id)
     cut: list[Batch] = []
     starts = _starts(topic, last, watermarks)
     number = last.number if last else 0
@@ -138,7 +153,7 @@ def plan_batches(
             OffsetRange(partition, starts[partition], starts[partition] + shares[partition])
             for partition in sorted(watermarks)
         )
-        cut.append(Batch(topic, number, ranges))
+        cut.append(Batch(topic, number, ranges, topic_id))
         starts = {item.partition: item.end for item in ranges}
         waiting -= sum(shares.values())
     return Plan(tuple(cut), waiting)
@@ -149,8 +164,8 @@ def _starts(topic: str, last: Batch | None, watermarks: Mapping[int, Watermarks]
     gone_back = {partition: mark.high for partition, mark in watermarks.items() if mark.high < ends.get(partition, 0)}
     if gone_back or ends.keys() - watermarks.keys():
         raise OffsetsWentBack(
-            f"topic {topic} ends before its last batch does (batch {ends}, broker {gone_back}): it was deleted and "
-            "made anew, or this is another cluster. Use another UMMP_TOPIC_PREFIX, whose topics begin anew."
+            f"topic {topic} ends before its last batch does (batch {ends}, broker {gone_back}): the broker lost "
+            "messages, or the topic was deleted and made anew. Use another UMMP_TOPIC_PREFIX, whose topics begin anew."
         )
     return {partition: ends.get(partition, mark.low) for partition, mark in watermarks.items()}
 

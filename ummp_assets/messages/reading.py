@@ -2,22 +2,24 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kafka import IsolationLevel, KafkaConsumer, OffsetSpec, TopicPartition
-from kafka.errors import KafkaTimeoutError, OffsetOutOfRangeError
+from kafka.errors import KafkaTimeoutError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
 
 from ummp_assets.errors import BrokerUnavailable, OffsetsWentBack, UmmpError
 from ummp_assets.messages.clients import broker_errors, make_admin, make_consumer
 from ummp_assets.messages.ranges import Batch, OffsetRange, Watermarks
 from ummp_assets.settings import Settings
 
-__all__ = ["Message", "RangeReader", "read_watermarks"]
+__all__ = ["Message", "RangeReader", "TopicEnds", "read_topic_ends", "read_watermarks"]
 
 _POLL_MS = 1_000
 _CHUNK_MESSAGES = 2_000
+_NO_ID = uuid.UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,30 @@ class Message:
         return next((value.decode("utf-8", "replace") for key, value in reversed(self.headers) if key == name), None)
 
 
-def read_watermarks(settings: Settings, *topics: str) -> dict[str, dict[int, Watermarks]]:
-    """Ask the broker for the ends of each topic, never for a payload.
+@dataclass(frozen=True, slots=True)
+class TopicEnds:
+    """What a broker says of a topic.
+
+    Parameters
+    ----------
+    topic_id:
+        What tells it from an earlier or later topic of the same name (KIP-516), None from brokers before 2.8.
+    watermarks:
+        By partition.
+    """
+
+    topic_id: str | None
+    watermarks: Mapping[int, Watermarks]
+
+
+def read_topic_ends(settings: Settings, *topics: str) -> dict[str, TopicEnds]:
+    """Ask the broker for the id and the ends of each topic, never for a payload.
 
     The high watermark is the last stable offset: messages of an open transaction are left for a later batch.
 
     Returns
     -------
-    By topic and partition; a topic that does not exist is left out, as asking for its offsets would make it.
+    By topic; one that does not exist is left out, as asking for its offsets would make it.
 
     Raises
     ------
@@ -68,7 +86,17 @@ def read_watermarks(settings: Settings, *topics: str) -> dict[str, dict[int, Wat
     for partition in partitions:
         low = lows[partition].offset
         found[partition.topic][partition.partition] = Watermarks(low, max(low, highs[partition].offset))
-    return found
+    return {topic["name"]: TopicEnds(_id_of(topic), found[topic["name"]]) for topic in present}
+
+
+def read_watermarks(settings: Settings, *topics: str) -> dict[str, Mapping[int, Watermarks]]:
+    """Return the ends of each topic by partition; see `read_topic_ends`."""
+    return {topic: ends.watermarks for topic, ends in read_topic_ends(settings, *topics).items()}
+
+
+def _id_of(topic: dict[str, Any]) -> str | None:
+    found = uuid.UUID(str(topic.get("topic_id") or _NO_ID))
+    return None if found == _NO_ID else str(found)
 
 
 class RangeReader:
@@ -92,13 +120,39 @@ class RangeReader:
         self.expired: list[OffsetRange] = []
 
     def __iter__(self) -> Iterator[list[Message]]:
-        """Yield the messages in chunks of at most 2,000; raises `BrokerUnavailable`, or `OffsetsWentBack` when the
-        topic ends before the range does."""
+        """Yield the messages in chunks of at most 2,000.
+
+        Raises
+        ------
+        BrokerUnavailable
+            No broker answered.
+        OffsetsWentBack
+            The topic ends before the range does.
+        TopicReplaced
+            The topic is another one than the batch was planned from. This may come after the last chunk: only a whole
+            iteration says that all messages are the batch's.
+        """
+        self._require_same_topic()
         with make_consumer(self._settings, max_poll_records=_CHUNK_MESSAGES) as consumer:
             for wanted in self._batch.ranges:
                 if len(wanted):
                     with broker_errors(self._settings):
                         yield from self._read_partition(consumer, wanted)
+        # An id never comes back: what it has now, the topic had all the while.
+        self._require_same_topic()
+
+    def _require_same_topic(self) -> None:
+        if not self._batch.topic_id:
+            return
+        with make_admin(self._settings) as admin, broker_errors(self._settings):
+            [topic] = admin.describe_topics([self._batch.topic])
+        if topic["error_code"] == UnknownTopicOrPartitionError.errno:
+            # Seen here, since a consumer's first question would make the topic anew.
+            raise OffsetsWentBack(
+                f"topic {self._batch.topic} no longer exists, but batch {self._batch.key} was planned from it. Use "
+                "another UMMP_TOPIC_PREFIX, whose topics begin anew."
+            )
+        self._batch.require_same_topic(_id_of(topic))
 
     def _read_partition(self, consumer: KafkaConsumer, wanted: OffsetRange) -> Iterator[list[Message]]:
         partition = TopicPartition(self._batch.topic, wanted.partition)
@@ -146,7 +200,7 @@ class RangeReader:
     def _went_back(self, partition: TopicPartition, position: int) -> OffsetsWentBack:
         return OffsetsWentBack(
             f"batch {self._batch.key} goes on beyond offset {position} of partition {partition.partition}, but the "
-            "topic does not: it was deleted and made anew, or the broker lost messages. Use another "
+            "topic does not: the broker lost messages, or the topic was deleted and made anew. Use another "
             "UMMP_TOPIC_PREFIX, whose topics begin anew."
         )
 

@@ -89,7 +89,7 @@ class ReplayReader:
             for batch, part in self._parts(wanted):
                 manifest = _manifest(self._store, batch.key)
                 if manifest is None:
-                    yield from self._from_kafka(part)
+                    yield from self._from_kafka(batch.topic_id, part)
                 else:
                     messages = sorted(self._stored(manifest, part), key=lambda message: message.offset)
                     self.gaps += len(part) - len(messages)
@@ -107,8 +107,8 @@ class ReplayReader:
             yield batch, OffsetRange(wanted.partition, position, end)
             position = end
 
-    def _from_kafka(self, part: OffsetRange) -> Iterator[list[Message]]:
-        reader = RangeReader(self._settings, Batch(self._topic, self._batch.number, (part,)))
+    def _from_kafka(self, topic_id: str | None, part: OffsetRange) -> Iterator[list[Message]]:
+        reader = RangeReader(self._settings, Batch(self._topic, self._batch.number, (part,), topic_id))
         yield from reader
         self.gaps += reader.gaps
         self.expired += reader.expired

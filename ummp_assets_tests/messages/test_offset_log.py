@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,16 +31,18 @@ def _fill(store: ObjectStore, count: int) -> OffsetLog:
 
 
 def test_entry_holds_ranges_and_time_as_documented(store: ObjectStore) -> None:
-    OffsetLog(store).put(_batch(3, 5, 9), NOW)
+    batch = replace(_batch(3, 5, 9), topic_id="5e1f")
+    OffsetLog(store).put(batch, NOW)
 
     assert json.loads(store.read(f"batches/{TOPIC}/00000003.json")) == {
         "format": 1,
         "topic": TOPIC,
         "number": 3,
+        "topic_id": "5e1f",
         "planned_at": "2026-01-01T00:00:00.000+00:00",
         "ranges": [[0, 5, 9], [1, 0, 0]],
     }
-    assert OffsetLog(store).get(f"{TOPIC}~00000003") == _batch(3, 5, 9)
+    assert OffsetLog(store).get(f"{TOPIC}~00000003") == batch
 
 
 def test_second_put_returns_the_first_and_changes_nothing(store: ObjectStore) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kafka.protocol.consumer import ListOffsetsRequest
 
-from ummp_assets.errors import BrokerUnavailable, OffsetsWentBack, StoreUnavailable
+from ummp_assets.errors import BrokerUnavailable, StoreUnavailable, TopicReplaced
 from ummp_assets.messages.clients import make_admin
 from ummp_assets.messages.embedded import start_broker
 from ummp_assets.messages.offset_log import OffsetLog
@@ -293,7 +293,7 @@ def test_store_that_cannot_be_written_fails_the_tick_and_the_next_plans_the_same
     assert _numbers(_tick(broken, settings)) == [1]
 
 
-def test_topic_that_went_back_is_reported_while_the_others_go_on(
+def test_topic_that_was_made_anew_is_reported_while_the_others_go_on(
     settings: Settings, store: ObjectStore, topic: str
 ) -> None:
     _send(settings, topic, 10)
@@ -306,11 +306,11 @@ def test_topic_that_went_back_is_reported_while_the_others_go_on(
     tick = _tick(store, settings, cursor)
 
     [problem] = tick.problems
-    assert re.search(f"{topic} ends before its last batch does.*UMMP_TOPIC_PREFIX", problem)
+    assert re.search(f"topic {topic} is not the one that its batches were planned from .*UMMP_TOPIC_PREFIX", problem)
     assert [batch.topic for batch in tick.batches] == [high]
 
 
-def test_role_whose_only_topic_went_back_fails_the_tick(settings: Settings, store: ObjectStore) -> None:
+def test_role_whose_only_topic_was_made_anew_fails_the_tick(settings: Settings, store: ObjectStore) -> None:
     ensure_topics(settings)
     labels = topic_names(settings).labels
     _send(settings, labels, 10)
@@ -318,5 +318,5 @@ def test_role_whose_only_topic_went_back_fails_the_tick(settings: Settings, stor
     with make_admin(settings) as admin:
         admin.delete_topics([labels])
 
-    with pytest.raises(OffsetsWentBack, match="ends before its last batch does"):
+    with pytest.raises(TopicReplaced, match=f"topic {labels} is not the one"):
         plan_tick(store, settings, Role.LABELS, cursor=cursor, now=NOW, queued={})

@@ -225,7 +225,7 @@ def test_retention_that_races_with_the_reader_is_counted_as_expired(settings: Se
 @pytest.mark.parametrize(
     "start", [pytest.param(0, id="from its first offset on"), pytest.param(3, id="from beyond its end on")]
 )
-def test_topic_made_anew_is_a_permanent_error(settings: Settings, start: int) -> None:
+def test_topic_that_ends_before_the_range_is_a_permanent_error(settings: Settings, start: int) -> None:
     topic = create_topic(settings, "anew")
     reader = RangeReader(settings, _batch(topic, (0, start, 5)), stalled_seconds=0.5)
 
