@@ -9,6 +9,7 @@ from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.jobs import JOBS, LAST_STAGES
 from ummp_assets.defs.partitions import BATCHES
 from ummp_assets.defs.reruns import find_reruns
+from ummp_assets.defs.same_store import require_same_store
 from ummp_assets.messages.planning import Tick, plan_tick
 from ummp_assets.messages.ranges import Batch
 from ummp_assets.messages.topics import Role, topic_names
@@ -53,6 +54,7 @@ def _make_sensor(role: Role, status: dg.DefaultSensorStatus) -> dg.SensorDefinit
     def sense(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.SensorResult:
         now = datetime.now(UTC)
         store, settings = deployment.store, deployment.settings
+        require_same_store(context.instance, store, settings)
         queued = _queued(context.instance, settings, role)
         tick = plan_tick(store, settings, role, cursor=context.cursor, now=now, queued=queued)
         for problem in tick.problems:

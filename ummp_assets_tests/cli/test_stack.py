@@ -18,7 +18,7 @@ from ummp_assets.cli.stack.children import Child, Program, child_environment
 from ummp_assets.cli.stack.dagster_home import dagster_home, prepare_instance, write_dagster_files
 from ummp_assets.cli.stack.environment import settings_environment, without_settings
 from ummp_assets.cli.stack.home import StackState, claim_home, claim_port, read_state, running_state
-from ummp_assets.errors import StackFailed
+from ummp_assets.errors import InvalidSettings, StackFailed
 from ummp_assets.settings import FetchSettings, HostSettings, load_settings
 
 FORGETTING_PARENT = """
@@ -149,7 +149,8 @@ def test_dagster_files_keep_what_the_user_changed(tmp_path: Path) -> None:
 
 def test_runs_whose_worker_is_gone_are_reported_so_that_they_are_retried(tmp_path: Path) -> None:
     write_dagster_files(tmp_path, Path("/s/code"))
-    assert prepare_instance(tmp_path) == 0
+    settings = load_settings(home=tmp_path)
+    assert prepare_instance(settings) == 0
 
     @dg.job
     def nothing() -> None:
@@ -175,7 +176,7 @@ def test_runs_whose_worker_is_gone_are_reported_so_that_they_are_retried(tmp_pat
         served = start(dg.DagsterRunStatus.STARTED, tag(alive))
         foreign = start(dg.DagsterRunStatus.STARTED, {})
         waiting = start(dg.DagsterRunStatus.NOT_STARTED, {})
-        assert prepare_instance(tmp_path) == 3
+        assert prepare_instance(settings) == 3
         states = {run.run_id: run.status for run in instance.get_runs()}
         Path(alive).unlink()
     assert states == {
@@ -186,6 +187,26 @@ def test_runs_whose_worker_is_gone_are_reported_so_that_they_are_retried(tmp_pat
         foreign: dg.DagsterRunStatus.STARTED,
         waiting: dg.DagsterRunStatus.NOT_STARTED,
     }
+
+
+def test_home_that_ran_batches_for_another_store_is_refused(tmp_path: Path) -> None:
+    write_dagster_files(tmp_path, Path("/s/code"))
+    first, second = (load_settings(home=tmp_path, store=str(tmp_path / name)) for name in ("first", "second"))
+    prepare_instance(first)
+
+    said = rf"UMMP_STORE={second.store_url}.* is another store .*{first.store_url}.*UMMP_HOME.*UMMP_TOPIC_PREFIX"
+    with pytest.raises(InvalidSettings, match=said):
+        prepare_instance(second)
+
+    prepare_instance(first)
+    (tmp_path / "first").rename(tmp_path / "moved")
+    prepare_instance(load_settings(home=tmp_path, store=str(tmp_path / "moved")))
+
+
+def test_store_that_does_not_answer_does_not_keep_the_stack_from_starting(tmp_path: Path) -> None:
+    write_dagster_files(tmp_path, Path("/s/code"))
+    (tmp_path / "file").write_bytes(b"")
+    assert prepare_instance(load_settings(home=tmp_path, store=str(tmp_path / "file" / "store"))) == 0
 
 
 def _eventually(condition: Callable[[], bool], timeout_seconds: float = 60.0) -> bool:

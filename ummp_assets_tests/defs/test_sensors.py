@@ -17,7 +17,7 @@ from dagster._daemon.sensor import execute_sensor_iteration
 
 from ummp_assets.definitions import defs
 from ummp_assets.defs.deployment import Deployment
-from ummp_assets.errors import BrokerUnavailable
+from ummp_assets.errors import BrokerUnavailable, InvalidSettings
 from ummp_assets.messages.embedded import BrokerProcess, start_broker
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.topics import ensure_topics, topic_names
@@ -56,6 +56,27 @@ def test_batch_becomes_partition_run_and_cursor_in_one_result(
     assert not idle.run_requests
     assert idle.skip_reason is not None
     assert idle.skip_reason.skip_message == "no new messages"
+
+
+def test_another_store_is_refused_before_anything_is_planned_in_it(
+    instance: dg.DagsterInstance, settings: Settings, tmp_path: Path
+) -> None:
+    def deployed(store: str, prefix: str = settings.topic_prefix) -> Deployment:
+        own = settings.model_copy(update={"store": str(tmp_path / store), "topic_prefix": prefix})
+        ensure_topics(own)
+        send(own, topic_names(own).requests_normal, [request()])
+        return Deployment(overrides=own.model_dump(mode="json", exclude_unset=True))
+
+    first = deployed("first")
+    cursor = _tick(instance, first).cursor
+    second = deployed("second")
+
+    with pytest.raises(InvalidSettings, match=rf"UMMP_STORE={tmp_path}/second/? is another store .*{tmp_path}/first"):
+        _tick(instance, second, cursor)
+
+    assert not list(second.store.list("batches"))
+    assert _tick(instance, first, cursor).run_requests
+    assert _tick(instance, deployed("second", f"{settings.topic_prefix}.other")).run_requests
 
 
 def test_topic_sets_the_priority_of_the_run(

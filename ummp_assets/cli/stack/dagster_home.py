@@ -3,11 +3,14 @@
 import json
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ummp_assets.errors import StoreUnavailable
+from ummp_assets.settings import Settings
+from ummp_assets.storage.objects import open_store
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -44,7 +47,7 @@ def write_dagster_files(home: Path, code_server_socket: Path) -> Path:
     return workspace
 
 
-def prepare_instance(home: Path) -> int:
+def prepare_instance(settings: Settings) -> int:
     """Create the instance's database and report the runs whose worker is gone as failed, so that they are retried.
 
     The daemon, the web server and the code server would race for creating the database. The default launcher has no
@@ -53,12 +56,22 @@ def prepare_instance(home: Path) -> int:
     Returns
     -------
     The number of runs that were reported.
+
+    Raises
+    ------
+    InvalidSettings
+        The instance has run batches for another store.
     """
     from dagster import DagsterInstance
 
-    with DagsterInstance.from_config(str(dagster_home(home))) as instance:
+    from ummp_assets.defs.same_store import require_same_store
+
+    with DagsterInstance.from_config(str(dagster_home(settings.home_path))) as instance:
         # The schedule storage is opened by nothing below, and made by the first who opens it.
         instance.all_instigator_state()
+        # A store that does not answer now is looked at again by each sensor.
+        with suppress(StoreUnavailable):
+            require_same_store(instance, open_store(settings), settings)
         return _report_lost_runs(instance)
 
 

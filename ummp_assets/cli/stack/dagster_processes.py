@@ -38,14 +38,14 @@ class DagsterProcesses:
     """
 
     def __init__(self, settings: Settings, ui_port: int, cleanup: ExitStack) -> None:
-        self._home = settings.home_path
+        self._settings = settings
         # A Unix socket in a private folder: loopback ports are open to every user of the machine, and a socket's path
         # may have no more than 104 characters, which rules out the home.
         folder = Path(tempfile.mkdtemp(prefix="ummp-"))
         cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
         self._socket, self._prepared, self._serving = folder / "code", folder / "prepared", folder / "serving"
-        workspace = ("-w", str(write_dagster_files(self._home, self._socket)))
-        logs, environment = self._home / "logs", _environment(settings)
+        workspace = ("-w", str(write_dagster_files(settings.home_path, self._socket)))
+        logs, environment = settings.home_path / "logs", _environment(settings)
         self._code_server = Child(_code_server(self._socket), logs, environment, gate=self._prepared)
         cleanup.callback(self._code_server.kill)
         self._web_server = Child(_web_server(ui_port, workspace), logs, environment, gate=self._serving)
@@ -62,7 +62,7 @@ class DagsterProcesses:
 
         Raises `StackFailed`, with the end of its log, when the code server does not come up.
         """
-        recovered = prepare_instance(self._home)
+        recovered = prepare_instance(self._settings)
         self._prepared.touch()
         deadline = time.monotonic() + _START_SECONDS
         while not self._code_server_answers():
