@@ -12,6 +12,7 @@ and our own loops try again), a `Permanent` one is not and says what to change.
     │   ├── StackFailed          a process that `ummp up` needs did not start or ended by itself
     │   └── WaitTimeout          what was waited for did not come in time
     └── Permanent
+        ├── BatchAbandoned       a batch that was given up is run once more
         ├── BrokerRefused        the broker answered, but does not let this user do that
         ├── InvalidSettings      a setting is missing, malformed or contradicts another
         ├── InvalidInput         an argument or a file given by the user is unusable
@@ -31,6 +32,7 @@ from typing import Any
 
 __all__ = [
     "AccountingMismatch",
+    "BatchAbandoned",
     "BrokerRefused",
     "BrokerUnavailable",
     "CommitConflict",
@@ -121,6 +123,10 @@ class StackFailed(Transient):
 
 class WaitTimeout(Transient):
     """What was waited for did not come in time."""
+
+
+class BatchAbandoned(Permanent):
+    """A batch that was given up is run once more."""
 
 
 class BrokerRefused(Permanent):

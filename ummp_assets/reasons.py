@@ -113,6 +113,9 @@ class Reason(StrEnum):
         "The host's address is private, local or reserved and not on the allow-list.",
     )
 
+    # At any stage.
+    BATCH_ABANDONED = "batch_abandoned", Outcome.DEAD, "The batch was given up before it was committed."
+
     # Cleaning.
     UNKNOWN_MODALITY = "unknown_modality", Outcome.DEAD, "The bytes are neither text, image nor audio that UMMP reads."
     CORRUPT_TEXT = "corrupt_text", Outcome.DEAD, "The bytes cannot be decoded as text."

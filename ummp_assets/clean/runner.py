@@ -22,6 +22,7 @@ from ummp_assets.clean.measurements import add_reasons, measurement_schema
 from ummp_assets.clean.takedowns import drop_taken_down
 from ummp_assets.errors import AccountingMismatch
 from ummp_assets.records import Modality, Rejection
+from ummp_assets.storage.abandoned import require_not_abandoned
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import MEASUREMENTS, Manifest, StageWriter, read_manifest, read_table
@@ -136,7 +137,10 @@ def run_clean_stage(
         The stage `downloads` has not committed the batch.
     AccountingMismatch
         Rows in are not rows out plus rejections.
+    BatchAbandoned
+        The batch was given up.
     """
+    require_not_abandoned(store, batch)
     downloads = read_manifest(store, "downloads", batch)
     numbers: Counter[str] = Counter({"samples_in": 0, "samples_out": 0, "bytes_in": 0})
     rejected = 0

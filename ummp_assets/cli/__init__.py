@@ -31,6 +31,7 @@ _COMMANDS = {
     "takedown": LazyCommand(
         "takedown", "takedown_command", "Take a URI, content, domain or sample out of every dataset."
     ),
+    "abandon": LazyCommand("abandon", "abandon_command", "Give up a batch that will never get through."),
     "doctor": LazyCommand("doctor", "doctor_command", "Check every setting and connection and say what to do."),
     "broker": LazyCommand("broker", "broker_command", "Run the embedded Kafka-compatible broker alone."),
 }

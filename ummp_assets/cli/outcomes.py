@@ -10,6 +10,7 @@ from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch
 from ummp_assets.reasons import Outcome
 from ummp_assets.records import Modality
+from ummp_assets.storage.abandoned import STAGE as ABANDONMENT
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, read_manifest
 
@@ -56,6 +57,7 @@ class BatchOutcomes:
     expired: int = 0
     modalities: dict[str, ModalityOutcomes] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
+    abandoned: bool = False
 
     @property
     def committed(self) -> bool:
@@ -77,7 +79,7 @@ def read_outcomes(store: ObjectStore, batch: Batch) -> BatchOutcomes:
     """Return what became of a batch's messages, as far as its stages have committed."""
     manifests = {manifest.stage: manifest for manifest in _manifests(store, batch.key)}
     if "requests" not in manifests:
-        return BatchOutcomes(batch.key, (), batch.messages)
+        return BatchOutcomes(batch.key, (), batch.messages, abandoned=ABANDONMENT in manifests)
     intake = manifests["requests"].numbers
     modalities = {modality.value: ModalityOutcomes() for modality in Modality}
     reasons: Counter[str] = Counter()
@@ -94,12 +96,13 @@ def read_outcomes(store: ObjectStore, batch: Batch) -> BatchOutcomes:
             modalities[modality.value].stored = int(manifests["training_shards"].numbers[f"{modality}_rows"])
     return BatchOutcomes(
         key=batch.key,
-        stages_done=tuple(manifests),
+        stages_done=tuple(stage for stage in STAGES if stage in manifests),
         messages=int(intake["messages"] - intake["gaps"]),
         unreadable=int(intake["unreadable"]),
         expired=int(intake["expired"]),
         modalities=modalities,
         reasons=reasons,
+        abandoned=ABANDONMENT in manifests,
     )
 
 
@@ -116,7 +119,7 @@ def sum_outcomes(batches: Iterable[BatchOutcomes]) -> dict[str, ModalityOutcomes
 
 
 def _manifests(store: ObjectStore, key: str) -> Iterator[Manifest]:
-    for stage in STAGES:
+    for stage in (*STAGES, ABANDONMENT):
         try:
             yield read_manifest(store, stage, key)
         except ManifestMissing:

@@ -174,6 +174,7 @@ def _print_batches(console: "Console", batches: "list[BatchOutcomes]") -> None:
     table.add_column("state")
     for batch in batches[:_SHOWN_BATCHES]:
         state = "committed" if batch.committed else f"after {batch.stages_done[-1]}" if batch.stages_done else "planned"
+        state = "given up" if batch.abandoned else state
         table.add_row(batch.key, f"{batch.messages:,}", state)
     if batches:
         console.print(table)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from ummp_assets.datasets.abandonment import note_copies_of_abandoned
 from ummp_assets.datasets.adjust import adjust_dataset, takedown_outcomes
 from ummp_assets.datasets.batch_content import batch_changes
 from ummp_assets.datasets.changes import Change, make_version
@@ -18,6 +19,7 @@ from ummp_assets.datasets.sample_records import record_batch_samples, record_tak
 from ummp_assets.datasets.versions import DatasetVersion, read_version
 from ummp_assets.reasons import Outcome
 from ummp_assets.settings import Settings
+from ummp_assets.storage.abandoned import require_not_abandoned
 from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
@@ -59,10 +61,14 @@ def commit_batch(store: ObjectStore, index: Index, settings: Settings, batch: st
         A column changed its type since an earlier batch of the dataset.
     CommitConflict
         Other committers were always first.
+    BatchAbandoned
+        The batch was given up.
     """
+    require_not_abandoned(store, batch)
     changes = batch_changes(store, batch)
     # Before the versions: whoever labels or takes down a sample finds its batch, and through it its shard.
     record_batch_samples(store, index, batch)
+    note_copies_of_abandoned(store, index, batch)
     versions = [
         version for dataset, change in changes.items() for version in _commit(store, index, settings, dataset, change)
     ]

@@ -1,11 +1,11 @@
-"""Twins that enter their dataset because their owner was taken down.
+"""Twins that enter their dataset because their owner was taken down, or its batch was given up.
 
-A near duplicate was left out since its owner stood for it. Once that is gone the twin is cleaned from its stored raw
+A duplicate was left out since its owner stood for it. Once that is gone the twin is cleaned from its stored raw
 bytes, and a version adds it. What the index says decides: of several twins the first becomes the owner.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +39,7 @@ RunStages = Callable[[ObjectStore, Index, str], None]
 """Runs the clean and feature stages of a batch in a store that holds its `requests` and `downloads`."""
 
 _RAW = "downloads"
+_DUPLICATES = (Reason.EXACT_DUPLICATE, Reason.NEAR_DUPLICATE)
 _HIDDEN = tuple(f"stages/{stage}/" for stage in (*CLEAN_STAGES.values(), *FEATURE_STAGES.values(), SHARDS))
 
 
@@ -66,8 +67,9 @@ def promote_twins(store: ObjectStore, index: Index, settings: Settings, run_stag
             due[item.dataset, entry.batch].append(item)
     versions = []
     for (dataset, batch), items in sorted(due.items()):
-        ids = {item.sample_id for item in items if entries[item.sample_id].reason == Reason.NEAR_DUPLICATE}
-        version = _promote(store, index, settings, dataset, batch, ids, run_stages) if ids else None
+        reasons = {item.sample_id: entries[item.sample_id].reason or "" for item in items}
+        twins = {sample_id: reason for sample_id, reason in reasons.items() if reason in _DUPLICATES}
+        version = _promote(store, index, settings, dataset, batch, twins, run_stages) if twins else None
         PromotionIndex(index).strike_out(items)
         versions += [version] if version else []
     return versions
@@ -79,18 +81,19 @@ def _promote(
     settings: Settings,
     dataset: str,
     batch: str,
-    sample_ids: Collection[str],
+    twins: Mapping[str, str],
     run_stages: RunStages,
 ) -> DatasetVersion | None:
+    """Let samples in; `twins` names the reason for which each was left out."""
     with TemporaryDirectory(dir=store.scratch_directory(), ignore_cleanup_errors=True) as folder:
         scratch = OverlayStore(store, LocalStore(Path(folder) / "store"), _HIDDEN)
-        _put_downloads(scratch, batch, sample_ids)
+        _put_downloads(scratch, batch, twins.keys())
         run_stages(scratch, index, batch)
         write_shards(scratch, settings, batch)
         shards = _move(scratch, store, settings, Path(folder), dataset, batch)
     if not shards:
         return None
-    change = _change(store, dataset, batch, shards)
+    change = _change(store, dataset, batch, shards, twins)
     version = _commit(store, index, settings, change, dataset, batch)
     stored = set(_ids(store, shards))
     entries = index.find_samples(sample_ids=sorted(stored))
@@ -122,12 +125,12 @@ def _move(
     return [shard_from(key.modality, key.split, entry) for key, entries in writer.finish().items() for entry in entries]
 
 
-def _change(store: ObjectStore, dataset: str, batch: str, shards: Sequence[Shard]) -> Change:
+def _change(store: ObjectStore, dataset: str, batch: str, shards: Sequence[Shard], twins: Mapping[str, str]) -> Change:
     outcomes = []
     for shard in shards:
-        duplicate = (Outcome.DUPLICATE.value, Reason.NEAR_DUPLICATE.value)
         outcomes.append(OutcomeCount(dataset, shard.modality, Outcome.STORED.value, "", shard.rows))
-        outcomes.append(OutcomeCount(dataset, shard.modality, *duplicate, -shard.rows))
+        for reason, rows in Counter(twins[sample_id] for sample_id in _ids(store, [shard])).items():
+            outcomes.append(OutcomeCount(dataset, shard.modality, Outcome.DUPLICATE.value, reason, -rows))
     return Change(
         cause="promotion",
         added=[(shard, (batch,)) for shard in shards],

@@ -12,6 +12,7 @@ from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, batch_key
 from ummp_assets.messages.replays import is_replay
 from ummp_assets.settings import Settings
+from ummp_assets.storage.abandoned import is_abandoned
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import stage_path
 
@@ -67,8 +68,8 @@ def done_through(store: ObjectStore, topic: str) -> int:
 
 
 def is_done(store: ObjectStore, key: str, last_stages: Iterable[str]) -> bool:
-    """Return whether a batch went the whole way."""
-    return all(store.exists(stage_path(stage, key)) for stage in last_stages)
+    """Return whether a batch went the whole way, or was given up."""
+    return all(store.exists(stage_path(stage, key)) for stage in last_stages) or is_abandoned(store, key)
 
 
 def _next_unfinished(store: ObjectStore, topic: str, number: int, last_stages: tuple[str, ...]) -> int:

@@ -66,6 +66,10 @@ class Index(Protocol):
         """
         ...
 
+    def release(self, dataset: str, kind: str, sample_ids: Iterable[str]) -> None:
+        """Make samples no longer the owners of their contents: the next claim of each owns it."""
+        ...
+
     def record_samples(self, entries: Iterable[SampleEntry]) -> None:
         """Put entries, replacing those with the same sample id."""
         ...
@@ -160,6 +164,15 @@ class SqlIndex:
                 )
                 owners.update((digest, owner) for digest, owner in found)
         return [owners[digest] for digest, _ in claims]
+
+    def release(self, dataset: str, kind: str, sample_ids: Iterable[str]) -> None:
+        for chunk in _batched(sorted(sample_ids)):
+            with self.transaction() as connection:
+                connection.execute(
+                    sa.delete(_CONTENTS).where(
+                        _CONTENTS.c.dataset == dataset, _CONTENTS.c.kind == kind, _CONTENTS.c.sample_id.in_(chunk)
+                    )
+                )
 
     def record_samples(self, entries: Iterable[SampleEntry]) -> None:
         for chunk in _batched(entries):

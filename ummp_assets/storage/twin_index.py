@@ -97,6 +97,17 @@ class TwinIndex:
             names = list(connection.execute(statement).scalars())
         return self._index.find_samples(sample_ids=names)
 
+    def duplicates_of(self, owners: Iterable[str]) -> set[str]:
+        """Return the samples that were rejected as copies of the given ones."""
+        wanted = sorted(owners)
+        found: set[str] = set()
+        for start in range(0, len(wanted), _IDS_PER_STATEMENT):
+            chunk = wanted[start : start + _IDS_PER_STATEMENT]
+            statement = sa.select(_TWINS.c.sample_id).where(_TWINS.c.owner.in_(chunk))
+            with self._index.transaction(reading=True) as connection:
+                found.update(connection.execute(statement).scalars())
+        return found
+
     def _neighbours(self, sample_ids: Sequence[str]) -> set[str]:
         near: set[str] = set()
         for start in range(0, len(sample_ids), _IDS_PER_STATEMENT):

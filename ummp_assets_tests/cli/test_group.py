@@ -10,7 +10,10 @@ from click.testing import CliRunner
 from ummp_assets.cli import main
 from ummp_assets_tests.cli.conftest import Ummp
 
-COMMANDS = ["up", "demo", "submit", "status", "datasets", "trace", "dead", "replay", "takedown", "doctor", "broker"]
+COMMANDS = [
+    *("up", "demo", "submit", "status", "datasets", "trace"),
+    *("dead", "replay", "takedown", "abandon", "doctor", "broker"),
+]
 
 
 def test_help_imports_no_heavy_library() -> None:

@@ -90,7 +90,7 @@ def dataset_commits(context: dg.AssetExecutionContext, deployment: Deployment) -
     with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
         require_accounted(store, context.partition_key)
         versions = commit_batch(store, deployment.index, settings, context.partition_key)
-        # Of a takedown that came while this batch was on its way.
+        # Of a takedown, or of a batch that was given up, while this batch was on its way.
         versions += promote_twins(store, deployment.index, settings, modality_stages(settings))
         announce(context, deployment, versions)
         report_progress(deployment, Role.REQUESTS, context.partition_key)
