@@ -17,12 +17,8 @@ from ummp_assets_tests.flow.batches import hashes, read_topic, rejections, rows,
 from ummp_assets_tests.flow.conftest import Place
 
 _DEADLINE_SECONDS = 60.0
-_KILL_POINTS = [
-    "stages/clean_text/*/manifest.json",
-    "stages/image_features/*/manifest.json",
-    "stages/training_shards/*/*.parquet",
-    "datasets/documents/v1/manifest.json",
-]
+# Two under Dagster; `test_kill_points` has every other.
+_KILL_POINTS = ["stages/image_features/*/manifest.json", "datasets/documents/v1/manifest.json"]
 
 
 @pytest.fixture
@@ -53,7 +49,7 @@ def _finished(place: Place, key: str) -> bool:
     return place.store.exists(f"stages/dataset_commits/{key}/manifest.json")
 
 
-def test_batch_killed_four_times_gives_identical_files_from_the_stored_raw_bytes(
+def test_batch_killed_twice_gives_identical_files_from_the_stored_raw_bytes(
     place: Place, instance: dg.DagsterInstance, planned: str
 ) -> None:
     root = Path(place.settings.store_url)

@@ -1,11 +1,13 @@
 """An HTTP server on loopback for the sample content."""
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from ummp_assets.cli.demo.content import Sample
 
@@ -41,6 +43,11 @@ class SampleServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.samples, self.unsteady = samples, unsteady
         self.asked: Counter[str] = Counter()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet when a client went away; report everything else."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:
