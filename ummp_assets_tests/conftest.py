@@ -1,13 +1,59 @@
-"""Fixtures that every part shares: an own home, store and index for each test."""
+"""Fixtures that every part shares: one broker for each test process, an own home, store and index for each test."""
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ummp_assets.messages.embedded import start_broker
 from ummp_assets.settings import Settings, load_settings
 from ummp_assets.storage.index import Index, open_index
 from ummp_assets.storage.objects import ObjectStore, open_store
+
+# The tests start some hundred processes; without bytecode files each start takes three times as long.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+_LONGEST_FIRST = (
+    "cli/test_up.py",
+    "flow/test_demo.py",
+    "messages/test_outbox.py",
+    "flow/test_kill.py",
+    "flow/test_kill_points.py",
+    "messages/test_groups.py",
+    "messages/test_transactions.py",
+    "flow/test_flow.py",
+    "training/test_parameters_stage.py",
+    "flow/test_updates.py",
+    "defs/test_sensors.py",
+    "datasets/test_concurrency.py",
+    "clean/test_crash_guard.py",
+    "clean/test_image_memory.py",
+    "cli/test_submit.py",
+    "messages/test_group_requests.py",
+    "messages/test_other_clients.py",
+    "messages/test_reading.py",
+    "messages/test_planning.py",
+    "messages/test_crash_campaign.py",
+    "fetch/test_http_faults.py",
+    "faults/test_broker.py",
+)
+"""Files of ten seconds or more: begun last, one of them would keep a single worker busy at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {str(Path(__file__).parent / name): rank for rank, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(str(item.path), len(ranks)))
+
+
+@pytest.fixture(scope="session")
+def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an embedded broker that all tests of this process share."""
+    with start_broker(tmp_path_factory.mktemp("broker") / "data", retention_check_seconds=0.5) as broker:
+        yield broker.bootstrap_servers
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sysconfig
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +14,6 @@ import pytest
 from click.testing import CliRunner
 
 from ummp_assets.cli import main
-from ummp_assets.messages.embedded import BrokerProcess, start_broker
 from ummp_assets.settings import Settings, load_settings
 
 SCRIPT = str(Path(sysconfig.get_path("scripts")) / "ummp")
@@ -72,21 +72,33 @@ class Ummp:
         )
 
 
+@contextmanager
+def running(ummp: Ummp) -> Iterator[tuple["subprocess.Popen[str]", dict[str, Any]]]:
+    """Run `ummp up --json` and yield the process and what it printed; it is killed if the block does not end it."""
+    process = ummp.start("up", "--json")
+    assert process.stdout is not None
+    try:
+        lines: list[str] = []
+        while line := process.stdout.readline():
+            lines.append(line)
+            if line == "}\n":
+                break
+        assert lines, process.communicate()[1]
+        yield process, json.loads("".join(lines))
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @pytest.fixture
 def ummp(tmp_path: Path) -> Ummp:
     return Ummp(tmp_path / "home", {})
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
-    with start_broker(tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
-
-
 @pytest.fixture
-def with_broker(tmp_path: Path, broker: BrokerProcess) -> Ummp:
+def with_broker(tmp_path: Path, bootstrap_servers: str) -> Ummp:
     """The command with a broker configured, under a topic prefix of the test's own."""
-    variables = {"UMMP_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers, "UMMP_TOPIC_PREFIX": tmp_path.name[:60]}
+    variables = {"UMMP_KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers, "UMMP_TOPIC_PREFIX": tmp_path.name[:60]}
     return Ummp(tmp_path / "home", variables)
 
 

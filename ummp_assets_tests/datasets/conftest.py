@@ -1,6 +1,6 @@
-"""A broker for the tests of ready events, and datasets made of small batches."""
+"""Topics for the tests of ready events, and datasets made of small batches."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -8,20 +8,12 @@ import pytest
 from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.versions import DatasetVersion
-from ummp_assets.messages.embedded import start_broker
 from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets_tests.datasets.batches import Sample, put_batch
 
 Committer = Callable[[Sequence[Sample]], DatasetVersion]
-
-
-@pytest.fixture(scope="session")
-def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder: Path = tmp_path_factory.mktemp("broker")
-    with start_broker(folder) as broker:
-        yield broker.bootstrap_servers
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
+from multiprocessing.process import BaseProcess
 
 import fsspec
 import pytest
@@ -32,15 +33,18 @@ def _commit(settings: Settings, batches: Sequence[str]) -> None:
     index.close()
 
 
-def _commit_in_processes(settings: Settings, processes: int, batches: int) -> None:
+def _commit_in_processes(settings: Settings, processes: int, batches: int, start_method: str) -> None:
     """Commit each batch from two processes, all at once, and check that each is in the dataset exactly once."""
     store = open_store(settings)
     keys = [put_batch(store, number + 1, texts("birds", 3, 3 * number), start=3 * number) for number in range(batches)]
     for key in keys:
         write_shards(store, settings, key)
     work = [*keys, *reversed(keys)]
-    spawn = multiprocessing.get_context("spawn")
-    workers = [spawn.Process(target=_commit, args=(settings, work[start::processes])) for start in range(processes)]
+    context = multiprocessing.get_context(start_method)
+    workers: list[BaseProcess] = [
+        context.Process(target=_commit, args=(settings, work[start::processes]))  # type: ignore[attr-defined]
+        for start in range(processes)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -54,8 +58,10 @@ def _commit_in_processes(settings: Settings, processes: int, batches: int) -> No
 
 
 def test_commits_of_many_processes_are_all_kept_in_a_folder(settings: Settings) -> None:
-    _commit_in_processes(settings, processes=6, batches=12)
+    # Forks of a process that has imported everything, not of this one with its threads.
+    multiprocessing.set_forkserver_preload([__name__])
+    _commit_in_processes(settings, processes=6, batches=12, start_method="forkserver")
 
 
 def test_commits_of_many_processes_are_all_kept_on_s3(settings: Settings, s3_url: str) -> None:
-    _commit_in_processes(settings.model_copy(update={"store": s3_url}), processes=3, batches=4)
+    _commit_in_processes(settings.model_copy(update={"store": s3_url}), processes=3, batches=4, start_method="spawn")

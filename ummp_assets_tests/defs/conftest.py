@@ -1,4 +1,4 @@
-"""A broker for all tests of this folder, and a deployment with topics of its own for each."""
+"""A deployment with topics of its own for each test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,15 +7,8 @@ import dagster as dg
 import pytest
 
 from ummp_assets.defs.deployment import Deployment
-from ummp_assets.messages.embedded import start_broker
 from ummp_assets.settings import Settings
 from ummp_assets_tests.messages.deployments import make_settings
-
-
-@pytest.fixture(scope="session")
-def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with start_broker(tmp_path_factory.mktemp("broker")) as broker:
-        yield broker.bootstrap_servers
 
 
 @pytest.fixture

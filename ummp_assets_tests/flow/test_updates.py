@@ -5,14 +5,12 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
-import pytest
 
 import ummp_assets
-from ummp_assets.cli.demo.server import SampleServer
 from ummp_assets.datasets.versions import read_version
 from ummp_assets.messages.topics import topic_names
-from ummp_assets_tests.flow.batches import read_topic, rows, run_batch, send, send_everything, tick
-from ummp_assets_tests.flow.conftest import Place
+from ummp_assets_tests.flow.batches import read_topic, rows, run_batch, send, tick
+from ummp_assets_tests.flow.conftest import Collected, Place
 
 
 def _run_planned(instance: dg.DagsterInstance, role: str) -> str:
@@ -31,51 +29,38 @@ def _stored(place: Place, dataset: str) -> dict[str, dict[str, Any]]:
     return {row["uri"]: row for table in tables for row in table.to_arrow().to_pylist()}
 
 
-@pytest.fixture
-def collected(place: Place, instance: dg.DagsterInstance, site: SampleServer) -> Place:
-    send_everything(place.settings, site)
-    _run_planned(instance, "requests")
-    return place
-
-
-def test_label_message_makes_a_version_in_which_the_sample_has_the_label(
-    collected: Place, instance: dg.DagsterInstance
-) -> None:
-    names = topic_names(collected.settings)
-    [uri, *_] = sorted(_stored(collected, "photographs"))
+def test_label_message_makes_a_version_in_which_the_sample_has_the_label(collected: Collected) -> None:
+    place, instance, names = collected.place, collected.instance, topic_names(collected.place.settings)
+    [uri, *_] = sorted(_stored(place, "photographs"))
     label = {"schema": "ummp.label/1", "dataset": "photographs", "uri": uri, "label": {"animal": "none"}}
-    send(collected.settings, names.labels, label)
+    send(place.settings, names.labels, label)
 
     _run_planned(instance, "labels")
 
-    assert read_version(collected.store, "photographs").version == 2
-    assert json.loads(_stored(collected, "photographs")[uri]["label"]) == {"animal": "none"}
-    events = [json.loads(record.value) for record in read_topic(collected.settings, names.datasets)]
+    assert read_version(place.store, "photographs").version == 2
+    assert json.loads(_stored(place, "photographs")[uri]["label"]) == {"animal": "none"}
+    events = [json.loads(record.value) for record in read_topic(place.settings, names.datasets)]
     assert [event["version"] for event in events if event["dataset"] == "photographs"] == [1, 2]
 
 
-def test_takedown_message_takes_the_sample_out_and_refuses_it_from_then_on(
-    collected: Place, instance: dg.DagsterInstance, site: SampleServer
-) -> None:
-    names = topic_names(collected.settings)
-    before = _stored(collected, "sounds")
+def test_takedown_message_takes_the_sample_out_and_refuses_it_from_then_on(collected: Collected) -> None:
+    place, instance, names = collected.place, collected.instance, topic_names(collected.place.settings)
+    before = _stored(place, "sounds")
     [uri, *_] = sorted(before)
-    send(
-        collected.settings, names.takedowns, {"schema": "ummp.takedown/1", "uri": uri, "reason": "asked by its author"}
-    )
+    send(place.settings, names.takedowns, {"schema": "ummp.takedown/1", "uri": uri, "reason": "asked by its author"})
 
     key = _run_planned(instance, "takedowns")
 
-    assert sorted(_stored(collected, "sounds")) == sorted(set(before) - {uri})
-    receipts = rows(collected.store, "takedown_receipts", key, ["sample_id", "uri", "version"])
+    assert sorted(_stored(place, "sounds")) == sorted(set(before) - {uri})
+    receipts = rows(place.store, "takedown_receipts", key, ["sample_id", "uri", "version"])
     assert {"sample_id": before[uri]["sample_id"], "uri": uri, "version": 2} in receipts
     request = {"schema": "ummp.request/1", "dataset": "sounds", "uri": uri}
-    send(collected.settings, names.requests_normal, request)
+    send(place.settings, names.requests_normal, request)
     again = _run_planned(instance, "requests")
     outcomes = [
         row["reason"]
         for stage in ("downloads", "clean_audio")
-        for row in rows(collected.store, stage, again, ["reason"], table="outcomes")
+        for row in rows(place.store, stage, again, ["reason"], table="outcomes")
     ]
     assert outcomes == ["takedown"]
 

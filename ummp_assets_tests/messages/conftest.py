@@ -9,17 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ummp_assets.messages.embedded import start_broker
 from ummp_assets_tests.messages.clients import Clients
 
 _KAFKA_IS_REQUIRED = os.environ.get("CI") == "true" or os.environ.get("UMMP_TEST_REQUIRE_KAFKA") == "1"
-
-
-@pytest.fixture(scope="session")
-def embedded_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an embedded broker that all tests of this process share."""
-    with start_broker(tmp_path_factory.mktemp("embedded") / "data", retention_check_seconds=0.5) as broker:
-        yield broker.bootstrap_servers
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +58,6 @@ def _start_kafka(watched_pid: int) -> str:
 @pytest.fixture(params=["embedded", "apache"])
 def clients(request: pytest.FixtureRequest) -> Iterator[Clients]:
     """Clients of each broker in turn; closed after the test."""
-    address = request.getfixturevalue("embedded_broker" if request.param == "embedded" else "apache_kafka")
+    address = request.getfixturevalue("bootstrap_servers" if request.param == "embedded" else "apache_kafka")
     with Clients(address) as clients:
         yield clients

@@ -18,8 +18,8 @@ MAKERS = pytest.mark.parametrize("make", [make_admin, make_consumer, make_produc
 
 
 @pytest.fixture
-def settings(tmp_path: Path, embedded_broker: str) -> Settings:
-    return make_settings(tmp_path, embedded_broker)
+def settings(tmp_path: Path, bootstrap_servers: str) -> Settings:
+    return make_settings(tmp_path, bootstrap_servers)
 
 
 @MAKERS
@@ -61,8 +61,8 @@ def test_one_of_several_brokers_is_enough(settings: Settings) -> None:
             assert isinstance(admin.list_topics(), list)
 
 
-def test_option_that_the_deployment_and_the_caller_name_is_the_callers(tmp_path: Path, embedded_broker: str) -> None:
-    settings = make_settings(tmp_path, embedded_broker, kafka_client={"request_timeout_ms": 20_000})
+def test_option_that_the_deployment_and_the_caller_name_is_the_callers(tmp_path: Path, bootstrap_servers: str) -> None:
+    settings = make_settings(tmp_path, bootstrap_servers, kafka_client={"request_timeout_ms": 20_000})
 
     with make_consumer(settings, request_timeout_ms=9_000) as consumer:
         assert consumer.config["request_timeout_ms"] == 9_000
@@ -70,8 +70,8 @@ def test_option_that_the_deployment_and_the_caller_name_is_the_callers(tmp_path:
         assert consumer.config["request_timeout_ms"] == 20_000
 
 
-def test_client_options_of_the_deployment_reach_the_client(tmp_path: Path, embedded_broker: str) -> None:
-    settings = make_settings(tmp_path, embedded_broker, kafka_client={"client_id": "crawler-7"})
+def test_client_options_of_the_deployment_reach_the_client(tmp_path: Path, bootstrap_servers: str) -> None:
+    settings = make_settings(tmp_path, bootstrap_servers, kafka_client={"client_id": "crawler-7"})
 
     with make_consumer(settings) as consumer:
         assert consumer.config["client_id"] == "crawler-7"

@@ -21,8 +21,8 @@ from ummp_assets_tests.messages.deployments import create_topic, make_settings, 
 
 
 @pytest.fixture
-def settings(tmp_path: Path, embedded_broker: str) -> Settings:
-    return make_settings(tmp_path, embedded_broker)
+def settings(tmp_path: Path, bootstrap_servers: str) -> Settings:
+    return make_settings(tmp_path, bootstrap_servers)
 
 
 def _rows(store: ObjectStore, manifest: Manifest, table: str) -> list[dict[str, Any]]:

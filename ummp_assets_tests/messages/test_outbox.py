@@ -38,8 +38,8 @@ send_once(settings, "dead.batch", topic, RECORDS)
 
 
 @pytest.fixture
-def settings(tmp_path: Path, embedded_broker: str) -> Settings:
-    return make_settings(tmp_path, embedded_broker)
+def settings(tmp_path: Path, bootstrap_servers: str) -> Settings:
+    return make_settings(tmp_path, bootstrap_servers)
 
 
 @pytest.fixture

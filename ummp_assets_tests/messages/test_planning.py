@@ -25,10 +25,10 @@ from ummp_assets_tests.messages.relay import FETCH, Relay
 
 
 @pytest.fixture
-def settings(tmp_path: Path, embedded_broker: str) -> Settings:
+def settings(tmp_path: Path, bootstrap_servers: str) -> Settings:
     settings = make_settings(
         tmp_path,
-        embedded_broker,
+        bootstrap_servers,
         intake={"max_batch_messages": 10, "max_batch_wait_seconds": 5, "max_queued_batches": 3},
     )
     ensure_topics(settings)
@@ -128,8 +128,8 @@ def test_no_more_batches_are_cut_than_may_be_queued(settings: Settings, store: O
     assert _numbers(_tick(store, settings, room_for_two.cursor)) == [3, 4, 5]
 
 
-def test_missing_topics_are_created(tmp_path: Path, embedded_broker: str, store: ObjectStore) -> None:
-    fresh = make_settings(tmp_path, embedded_broker)
+def test_missing_topics_are_created(tmp_path: Path, bootstrap_servers: str, store: ObjectStore) -> None:
+    fresh = make_settings(tmp_path, bootstrap_servers)
 
     tick = _tick(store, fresh)
 

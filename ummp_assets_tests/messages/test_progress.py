@@ -17,8 +17,8 @@ from ummp_assets_tests.messages.deployments import NOW, create_topic, make_setti
 
 
 @pytest.fixture
-def settings(tmp_path: Path, embedded_broker: str) -> Settings:
-    return make_settings(tmp_path, embedded_broker)
+def settings(tmp_path: Path, bootstrap_servers: str) -> Settings:
+    return make_settings(tmp_path, bootstrap_servers)
 
 
 @pytest.fixture

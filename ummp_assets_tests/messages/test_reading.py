@@ -21,8 +21,8 @@ from ummp_assets_tests.messages.relay import FETCH, Relay
 
 
 @pytest.fixture
-def settings(tmp_path: Path, embedded_broker: str) -> Settings:
-    return make_settings(tmp_path, embedded_broker)
+def settings(tmp_path: Path, bootstrap_servers: str) -> Settings:
+    return make_settings(tmp_path, bootstrap_servers)
 
 
 def _numbers(count: int, start: int = 0) -> list[bytes | None]:

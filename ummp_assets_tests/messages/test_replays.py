@@ -17,8 +17,8 @@ from ummp_assets_tests.messages.deployments import NOW, make_settings, request, 
 
 
 @pytest.fixture
-def settings(tmp_path: Path, embedded_broker: str) -> Settings:
-    settings = make_settings(tmp_path, embedded_broker)
+def settings(tmp_path: Path, bootstrap_servers: str) -> Settings:
+    settings = make_settings(tmp_path, bootstrap_servers)
     ensure_topics(settings)
     return settings
 

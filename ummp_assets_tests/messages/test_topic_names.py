@@ -13,8 +13,8 @@ from ummp_assets_tests.messages.deployments import make_settings, send
 
 
 @pytest.fixture
-def settings(tmp_path: Path, embedded_broker: str) -> Settings:
-    return make_settings(tmp_path, embedded_broker, topic_partitions=3)
+def settings(tmp_path: Path, bootstrap_servers: str) -> Settings:
+    return make_settings(tmp_path, bootstrap_servers, topic_partitions=3)
 
 
 def test_names_are_those_of_the_design() -> None:

@@ -1,4 +1,4 @@
-"""A real broker on loopback, topics of its own for each test, and batches planned as the sensor plans them."""
+"""Topics of its own for each test, and batches planned as the sensor plans them."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,7 +10,6 @@ import pytest
 from kafka import TopicPartition
 
 from ummp_assets.messages.clients import make_consumer
-from ummp_assets.messages.embedded import start_broker
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import plan_batches
 from ummp_assets.messages.reading import read_watermarks
@@ -33,12 +32,6 @@ def read_topic(settings: Settings, topic: str) -> list[Any]:
             while consumer.position(place) < marks.high:
                 found += consumer.poll(timeout_ms=1_000).get(place, [])
     return found
-
-
-@pytest.fixture(scope="session")
-def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with start_broker(tmp_path_factory.mktemp("broker")) as broker:
-        yield broker.bootstrap_servers
 
 
 @pytest.fixture(autouse=True)

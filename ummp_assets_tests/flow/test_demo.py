@@ -1,12 +1,10 @@
-"""What a person sees in the web UI after a finished demo, in headless Chromium."""
+"""`ummp demo --once --json` as a script runs it, and what a person sees of it in the web UI, in headless Chromium."""
 
 import os
-import re
 import shutil
-import subprocess
-import sys
-import time
+import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,8 +17,10 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.wait import WebDriverWait
 
+from ummp_assets.cli.demo.requests import make_input
+from ummp_assets_tests.cli.conftest import TIMEOUT_SECONDS, Answer, Ummp, running
+
 _BATCH = "ummp.requests.normal~00000001"
-_DEMO_SECONDS = 120.0
 _PAGE_SECONDS = 45.0
 _FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -28,25 +28,25 @@ _FLAGS = (
 )
 
 
+@dataclass(frozen=True)
+class Demo:
+    """What a finished demo answered, and the web UI of an `ummp up` on its home."""
+
+    answer: Answer
+    ui: str
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run the demo to its end and leave its web UI up; the UI's address."""
-    home = tmp_path_factory.mktemp("demo")
-    output = home / "output.txt"
-    with output.open("wb") as file:
-        command = [str(Path(sys.executable).with_name("ummp")), "demo", "--home", str(home / "home")]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("UMMP_", "DAGSTER_"))}
-        process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=environment)
-    try:
-        deadline = time.monotonic() + _DEMO_SECONDS
-        while not (found := re.search(r"Web UI: (http://127\.0\.0\.1:\d+)", output.read_text())):
-            assert process.poll() is None, output.read_text()
-            assert time.monotonic() < deadline, output.read_text()
-            time.sleep(0.2)
-        yield found[1]
-    finally:
-        process.terminate()
-        process.wait(30)
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    home = tmp_path_factory.mktemp("demo") / "home"
+    ummp = Ummp(home, {})
+    # What the user has configured must not matter.
+    answer = ummp("demo", "--once", "--json", "--home", str(home), UMMP_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert answer.code == 0, answer.err
+    with running(ummp) as (process, printed):
+        yield Demo(answer, printed["ui"].rstrip("/"))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_SECONDS) == 0
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,32 @@ def _metadata(browser: webdriver.Chrome, awaited: str) -> dict[str, str]:
     return {row[0].text: row[1].text for row in cells if len(row) >= 2}
 
 
-def test_asset_graph_shows_the_way_of_the_data_in_groups(demo: str, browser: webdriver.Chrome) -> None:
-    browser.get(f"{demo}/asset-groups")
+def test_demo_accounts_for_every_message_and_ends_well(demo: Demo) -> None:
+    document = demo.answer.document
+    assert document.keys() == {"seconds", "modalities", "unreadable_messages", "datasets", "ready_events"}
+    given = make_input(1_000_000)
+    assert document["unreadable_messages"] == len(given.unreadable)
+    for modality, counts in document["modalities"].items():
+        assert counts["messages"] == len(given.samples[modality]) + 1
+        assert counts["messages"] == sum(counts[name] for name in ("stored", "duplicate", "filtered", "dead"))
+        assert counts["duplicate"] >= 5
+        # One is missing; one is empty or cut.
+        assert counts["dead"] == 2
+        assert counts["bytes"] > 100_000
+    stored = [counts["stored"] for counts in document["modalities"].values()]
+    assert [(item["name"], item["version"]) for item in document["datasets"]] == [
+        ("documents", 1),
+        ("photographs", 1),
+        ("sounds", 1),
+    ]
+    assert [item["rows"] for item in document["datasets"]] == stored
+    assert all(Path(item["manifest"]).is_file() for item in document["datasets"])
+    assert document["ready_events"] == 3
+    assert document["seconds"] > 0
+
+
+def test_asset_graph_shows_the_way_of_the_data_in_groups(demo: Demo, browser: webdriver.Chrome) -> None:
+    browser.get(f"{demo.ui}/asset-groups")
     for group in (
         "messages",
         "intake",
@@ -95,8 +119,8 @@ def test_asset_graph_shows_the_way_of_the_data_in_groups(demo: str, browser: web
     assert "Join the Dagster community" not in browser.page_source
 
 
-def test_partition_page_shows_numbers_and_the_contact_sheet(demo: str, browser: webdriver.Chrome) -> None:
-    browser.get(f"{demo}/assets/clean_images?view=partitions&partition={quote(_BATCH)}")
+def test_partition_page_shows_numbers_and_the_contact_sheet(demo: Demo, browser: webdriver.Chrome) -> None:
+    browser.get(f"{demo.ui}/assets/clean_images?view=partitions&partition={quote(_BATCH)}")
     _wait_for(browser, _BATCH)
     _wait_for(browser, "Materialized")
 
@@ -113,8 +137,8 @@ def test_partition_page_shows_numbers_and_the_contact_sheet(demo: str, browser: 
     WebDriverWait(browser, _PAGE_SECONDS).until(lambda _: int(str(picture.get_property("naturalWidth"))) > 500)
 
 
-def test_dataset_page_shows_a_partition_for_each_dataset(demo: str, browser: webdriver.Chrome) -> None:
-    browser.get(f"{demo}/assets/training_datasets?view=partitions&partition=photographs")
+def test_dataset_page_shows_a_partition_for_each_dataset(demo: Demo, browser: webdriver.Chrome) -> None:
+    browser.get(f"{demo.ui}/assets/training_datasets?view=partitions&partition=photographs")
     for dataset in ("documents", "photographs", "sounds"):
         _wait_for(browser, dataset)
     numbers = _metadata(browser, "load with")
@@ -123,8 +147,8 @@ def test_dataset_page_shows_a_partition_for_each_dataset(demo: str, browser: web
     assert _BATCH in numbers["batches"]
 
 
-def test_column_table_describes_every_column(demo: str, browser: webdriver.Chrome) -> None:
-    browser.get(f"{demo}/assets/clean_images")
+def test_column_table_describes_every_column(demo: Demo, browser: webdriver.Chrome) -> None:
+    browser.get(f"{demo.ui}/assets/clean_images")
     _wait_for(browser, "Columns")
     _wait_for(browser, "uint8 tensor 256 x 256 x 3")
     _wait_for(browser, "Pixels, uint8, height x width x RGB.")
@@ -132,7 +156,7 @@ def test_column_table_describes_every_column(demo: str, browser: webdriver.Chrom
     _wait_for(browser, "topic~partition~offset")
 
 
-def test_sensors_are_running_and_listed_with_their_job(demo: str, browser: webdriver.Chrome) -> None:
-    browser.get(f"{demo}/automation")
+def test_sensors_are_running_and_listed_with_their_job(demo: Demo, browser: webdriver.Chrome) -> None:
+    browser.get(f"{demo.ui}/automation")
     for role in ("requests", "labels", "takedowns", "training_logs", "parameters"):
         _wait_for(browser, f"{role}_sensor")
