@@ -35,7 +35,7 @@ _Result = TypeVar("_Result")
 _ROWS_PER_READ = 32
 _CHUNKS_AHEAD = 2
 _WORTH_HOLDING = 0.5
-_GROUP_ROWS, _GROUP_BYTES = 256, 32 * 2**20
+_GROUP_ROWS, _GROUP_BYTES = 256, 24 * 2**20
 # What cleaning looks at, of `RAW_SCHEMA`.
 _READ_COLUMNS = (
     "sample_id",

@@ -21,7 +21,11 @@ from typing import Any
 import psutil
 import pyarrow as pa
 
+from ummp_assets.clean.audio_stage import clean_audio
+from ummp_assets.clean.image_stage import clean_images
 from ummp_assets.clean.text import clean_text
+from ummp_assets.features.audio_stage import audio_features
+from ummp_assets.features.image_stage import image_features
 from ummp_assets.features.text import text_features
 from ummp_assets.records import RAW_SCHEMA
 from ummp_assets.settings import Settings, load_settings
@@ -30,6 +34,7 @@ from ummp_assets.storage.objects import ObjectStore, open_store
 from ummp_assets.storage.stages import Manifest, StageWriter
 from ummp_assets_tests.benchmarks.english import english_documents
 from ummp_assets_tests.benchmarks.harness import Report, main, notice
+from ummp_assets_tests.benchmarks.media_contents import photographs, recordings
 from ummp_assets_tests.clean.downloads import BATCH, raw_row
 
 _LIMIT_BYTES = 10**9
@@ -75,6 +80,22 @@ def run_text_features(store: ObjectStore, index: Index, settings: Settings) -> M
     return text_features(store, settings, BATCH)
 
 
+def run_clean_images(store: ObjectStore, index: Index, settings: Settings) -> Manifest:
+    return clean_images(store, index, settings, BATCH)
+
+
+def run_image_features(store: ObjectStore, index: Index, settings: Settings) -> Manifest:
+    return image_features(store, settings, BATCH)
+
+
+def run_clean_audio(store: ObjectStore, index: Index, settings: Settings) -> Manifest:
+    return clean_audio(store, index, settings, BATCH)
+
+
+def run_audio_features(store: ObjectStore, index: Index, settings: Settings) -> Manifest:
+    return audio_features(store, settings, BATCH)
+
+
 _RULES = ["gopher_repetition", "gopher_quality", "fineweb"]
 # Every text is judged by the rules of crawled pages, and none is filtered: all of them reach the features.
 _LENIENT = {"gopher_repetition": {"duplicate_lines": 1}, "gopher_quality": {"min_words_with_letters": 0}}
@@ -87,6 +108,21 @@ BATCHES = (
         texts,
         {"clean_text": run_clean_text, "text_features": run_text_features},
         {"clean": {"text": {"quality_rules": _RULES, "sequence_tokens": 2_048} | _LENIENT}},
+    ),
+    LargeBatch(
+        "image",
+        "image/jpeg",
+        photographs,
+        {"clean_images": run_clean_images, "image_features": run_image_features},
+        # Floats of four times the size of the pixels: the most that the features are asked for.
+        {"clean": {"image": {"store_normalised": True, "near_duplicate_bits": 0}}},
+    ),
+    LargeBatch(
+        "audio",
+        "audio/flac",
+        recordings,
+        {"clean_audio": run_clean_audio, "audio_features": run_audio_features},
+        {},
     ),
 )
 
