@@ -28,6 +28,7 @@ _LONGEST_FIRST = (
     "flow/test_flow.py",
     "training/test_parameters_stage.py",
     "flow/test_updates.py",
+    "flow/test_commands.py",
     "defs/test_sensors.py",
     "datasets/test_concurrency.py",
     "clean/test_crash_guard.py",
