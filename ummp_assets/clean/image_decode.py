@@ -8,7 +8,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from ummp_assets.clean.image_colour import convert_picture, convert_rgb, convert_samples
-from ummp_assets.clean.image_header import ImageFormat, ImageHeader, read_image_header
+from ummp_assets.clean.image_header import ImageFormat, ImageHeader, is_sampled_as_usual, read_image_header
 from ummp_assets.clean.refusals import Refusal, describe_error
 from ummp_assets.clean.rules.image import LIMITS
 from ummp_assets.clean.rules.rule import first_broken
@@ -119,7 +119,8 @@ def decode_pixels(header: ImageHeader, data: bytes, settings: ImageSettings) -> 
 
 
 def _decode(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:
-    if header.picture is None or (header.format is ImageFormat.JPEG and header.picture.mode in ("RGB", "L")):
+    is_jpeg = header.format is ImageFormat.JPEG
+    if header.picture is None or (is_jpeg and header.picture.mode in ("RGB", "L") and is_sampled_as_usual(data)):
         return _decode_jpeg(header, data, settings)
     if header.format is ImageFormat.WEBP:
         # Pillow's reader of animations holds the canvas three times.

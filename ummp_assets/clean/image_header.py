@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import cast
 
 import simplejpeg
 from PIL import (
@@ -21,7 +22,7 @@ from PIL.ImageFile import ImageFile
 from ummp_assets.clean.refusals import Refusal, describe_error
 from ummp_assets.reasons import Reason
 
-__all__ = ["ImageFormat", "ImageHeader", "read_image_header", "sniff_image_format"]
+__all__ = ["ImageFormat", "ImageHeader", "is_sampled_as_usual", "read_image_header", "sniff_image_format"]
 
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS_PER_SAMPLE = 258
@@ -153,13 +154,26 @@ def _plain_jpeg_header(data: bytes) -> ImageHeader | None:
     microseconds, or None: then Pillow looks, and says what is wrong with it."""
     if _has_metadata(data):
         return None
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:
+    header = _turbo_header(data)
+    if header is None or header[2] not in _PLAIN_COLOURS:
         return None
-    if colours not in _PLAIN_COLOURS:
-        return None
+    height, width = header[:2]
     return ImageHeader(ImageFormat.JPEG, width, height, width * height, 8, 1, None, None)
+
+
+def is_sampled_as_usual(jpeg: bytes) -> bool:
+    """Return whether a JPEG's chroma is sampled in a way that TurboJPEG has a name for; 3 x 1, 1 x 4 and 2 x 4 are
+    none, and only libjpeg itself decodes them."""
+    return _turbo_header(jpeg) is not None
+
+
+def _turbo_header(jpeg: bytes) -> tuple[int, int, str, str] | None:
+    """Return height, width, colours and sampling; None where TurboJPEG knows one of them not."""
+    try:
+        return cast(tuple[int, int, str, str], simplejpeg.decode_jpeg_header(jpeg))
+    except (ValueError, KeyError):
+        # KeyError: newer ones have a name for 1 x 4, which simplejpeg's table lacks.
+        return None
 
 
 def _has_metadata(jpeg: bytes) -> bool:

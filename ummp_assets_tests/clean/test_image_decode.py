@@ -1,5 +1,6 @@
 """Every format and kind of pixels comes out as upright, opaque sRGB, compared by value."""
 
+import base64
 import io
 import struct
 
@@ -248,6 +249,38 @@ def test_a_jpeg_is_the_same_with_and_without_metadata(mode: str) -> None:
     plain, described = encoded(picture, "JPEG"), encoded(picture, "JPEG", icc_profile=srgb, exif=Image.Exif())
     assert len(described) > len(plain)
     np.testing.assert_array_equal(decoded(plain), decoded(described))
+
+
+# Red grows to the right by 5 a pixel, green downwards, blue is 90; 48 x 48 pixels, base 85, written by libjpeg-turbo's
+# `cjpeg -quality 75 -optimize -sample`, since no Python package writes such files.
+_UNUSUAL_SAMPLINGS = {
+    "3x1": (
+        "|JeWF01!$>Nk#wx0RR9200961|JwjV00;&K2L=TQ2L}fU2?z=d6b%du3k(?&6Au&}8Xq1V8XO!TBrYc)A}k{u94I#_EHE)NG&CP4"
+        "IXyTsJT5adGXL8ELjeg12@DGi7!3^=G9erxGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBW?b"
+        "01*fPFaR(E0Wkmq5di}c0sq7R761VO0RR910000000000000CA2mizX7Z3mg0RR910000000000000031Y!Tg02l!P0|5a500000"
+        "00000000031qKHM|HJ?o5dZ=M000000000000000000951Tp{G01N{G00I#M5dc2`##J^9RM;_7VCl0vXfp;XY#6DqVy3}sW?Il@"
+        "6H1!~Dr^|3urp?7bQyycHVjnQF;if*vn^;d3AIgw6*df1*d4Pox(vaJn+7Uu7`d=o*_N~!gwm$Likk*1Yz*0%-3DOAO@kFS3{==H"
+        "Y|B~<!fjJv#Z7}1HU@0W?t?I5rooGw1+Huswq>mbVK%9-Vy3~0n*%mxcR`pjQ((nSgB3OlTQb&zF#p*"
+    ),
+    "1x4": (
+        "|JeWF01!$>Nk#wx0RR9200961|JwjV00;&K2L=TQ2L}fU2?z=d6b%du3k(?&6Au&}8Xq1V8XO!TBrYc)A}k{u94I#_EHE)NG&CP4"
+        "IXyTsJT5adGXL8ELjeg12@DGi7!3^=G9erxGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBPqUGBW?b"
+        "01*fPFaR(E0TciN5di}c0sq7R7ytnQ0RaI30000000000000F51_THH!~ho%00RL400000000000000000RVJ|HJ?n0RaI40RR91"
+        "000000000000jdC2>-+Y8W8{k00RL40000000000000020|W(OQUBTi3<CiG0ucid06zfnl}&=`n+6p&3#x24wr@b?vFU|W*e<EC"
+        "VN+nbrot_o(J5?tVO2H@s%#ik*e<ECi)QpnTOOEIO@iv11{F37s%#?Jy%LtkrWI3Qx~9Q}O@iv12)1uTrLpOSRM;-5uwipxx~9S{"
+        "o6#9;dS=x&3#x1)GPPLeNnQOp6*dd1Y$77nVJThxITbbws%#=6)nO@J{W%pj3#x1)BGq9TUHv&1HVdk3A|lmcDP8?I*ES3)Y$77n"
+        "VJThxKmXY"
+    ),
+}
+
+
+@pytest.mark.parametrize("sampling", sorted(_UNUSUAL_SAMPLINGS))
+def test_chroma_is_sampled_however_it_was(sampling: str) -> None:
+    pixels = decoded(base64.b85decode(_UNUSUAL_SAMPLINGS[sampling]))
+    rows, columns = np.mgrid[0:48, 0:48]
+    expected = np.stack([5 * columns, 5 * rows, np.full_like(rows, 90)], axis=-1)
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels.astype(int) - expected).mean() < 6
 
 
 @pytest.mark.parametrize("image_format", ["GIF", "WEBP", "TIFF", "PNG"])
