@@ -17,6 +17,9 @@ from typing import BinaryIO
 __all__ = ["Body", "BodyTooLarge", "BodyWriter"]
 
 
+_SMALL_PIECE_BYTES = 1_024
+
+
 class BodyTooLarge(Exception):
     """More bytes came than the cap allows."""
 
@@ -124,7 +127,7 @@ class BodyWriter:
         """Append bytes; raises `BodyTooLarge`, and `OSError` when the scratch folder cannot take them."""
         self.byte_count += len(data)
         if self._file is None and self.byte_count <= self._max_held_bytes:
-            self._pieces.append(data)
+            self._hold(data)
             return
         if self.byte_count > self._max_bytes:
             raise BodyTooLarge
@@ -151,6 +154,13 @@ class BodyWriter:
                 self._file.close()
             self._path.unlink(missing_ok=True)
             self._file = None
+
+    def _hold(self, data: bytes) -> None:
+        # A body that comes two bytes at a time would take twenty times its size.
+        if len(data) < _SMALL_PIECE_BYTES and self._pieces and len(self._pieces[-1]) < _SMALL_PIECE_BYTES:
+            self._pieces[-1] += data
+        else:
+            self._pieces.append(data)
 
     def _spill(self) -> BinaryIO:
         descriptor, name = tempfile.mkstemp(dir=self._scratch)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from ummp_assets.errors import ManifestCorrupt
 from ummp_assets.fetch.body import Body
 
 __all__ = ["content_column"]
@@ -15,12 +16,17 @@ def content_column(bodies: Sequence[Body | None]) -> pa.LargeBinaryArray:
 
     The pieces of all bodies are joined at once into the column's buffer, and hashed there. Arrow's builder, which grows
     by doubling, and a join for each body before it took 0.15 s of processor time for 170 MB, this way 0.03 s.
+
+    Raises
+    ------
+    ManifestCorrupt
+        A blob of an earlier batch has another size than it had.
     """
     pieces: list[bytes] = []
     ends = [0]
     for body in bodies:
         if body is not None:
-            pieces += body.pieces if body.pieces is not None else (body.read(),)
+            pieces += body.pieces if body.pieces is not None else (_read_whole(body),)
         ends.append(ends[-1] + (body.byte_count if body is not None else 0))
     joined = b"".join(pieces)
     view = memoryview(joined)
@@ -30,3 +36,13 @@ def content_column(bodies: Sequence[Body | None]) -> pa.LargeBinaryArray:
     present = pa.array([body is not None for body in bodies], pa.bool_()).buffers()[1]
     offsets = pa.array(ends, pa.int64()).buffers()[1]
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(bodies), [present, offsets, pa.py_buffer(joined)])
+
+
+def _read_whole(body: Body) -> bytes:
+    content = body.read()
+    if len(content) != body.byte_count:
+        raise ManifestCorrupt(
+            f"{body.blob or body.file} holds {len(content)} bytes instead of {body.byte_count}: "
+            "`ummp datasets scrub --repair` restores it from a replica"
+        )
+    return content

@@ -245,9 +245,12 @@ class RowWriter:
         """Return the path of the blob that holds the content, None when it stands in the row."""
         if self._is_inline(body):
             return None
-        path = body.blob or blob_path(body.sha256)
-        if body.file is not None and not self._store.exists(path):
-            self._store.upload(body.file, path)
+        if body.blob is not None:
+            return body.blob
+        path = blob_path(body.sha256)
+        # It is still in memory when it came from an earlier batch, whose limit for contents in rows was higher.
+        if not self._store.exists(path) and (file := body.spill(self._writer.scratch).file) is not None:
+            self._store.upload(file, path)
         return path
 
     def _write_rejected(self, rows: Sequence[RejectedSample]) -> None:

@@ -87,7 +87,8 @@ def _rare_collections() -> Iterator[None]:
     """Let Python look for cycles less often: requests in flight are many objects that live for a while and make none,
     and looking through them took 16 % of a batch's processor time."""
     before = gc.get_threshold()
-    gc.set_threshold(max(before[0], _COLLECT_AFTER_OBJECTS), *before[1:])
+    if before[0]:
+        gc.set_threshold(max(before[0], _COLLECT_AFTER_OBJECTS), *before[1:])
     try:
         yield
     finally:

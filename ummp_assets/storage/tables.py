@@ -95,9 +95,13 @@ class TableWriter:
             rows = rows.combine_chunks()
         self._pending.clear()
         self._pending_rows = self._pending_bytes = 0
+        packed = _packed_columns(rows)
+        if self._open is not None and packed - self._open.packed:
+            # JPEG files first and web pages after them: the file so far would not compress the pages.
+            self._close()
         try:
             if self._open is None:
-                self._open = _OpenFile(self._folder / f"{self._name}-{len(self._files):04d}.parquet", rows)
+                self._open = _OpenFile(self._folder / f"{self._name}-{len(self._files):04d}.parquet", rows, packed)
             self._open.write(rows)
         except OSError as error:
             raise StoreUnavailable(str(self._folder), error) from error
@@ -118,9 +122,10 @@ class _OpenFile:
     """A file on its way: hashed row group by row group, while its bytes are still in the page cache and the next ones
     are gathered, instead of once more as a whole at the end."""
 
-    def __init__(self, path: Path, first_rows: pa.Table) -> None:
+    def __init__(self, path: Path, first_rows: pa.Table, packed: frozenset[str]) -> None:
         self._path = path
-        self._writer = _open_parquet(path, first_rows)
+        self.packed = packed
+        self._writer = _open_parquet(path, first_rows, packed)
         self._reader = path.open("rb", buffering=0)
         self._digest = hashlib.sha256()
         self._block = bytearray(_HASH_BLOCK_BYTES)
@@ -162,16 +167,20 @@ class _OpenFile:
             os.posix_fadvise(self._reader.fileno(), start, count, os.POSIX_FADV_DONTNEED)
 
 
-def _open_parquet(file: Path, first_rows: pa.Table) -> pq.ParquetWriter:
+def _open_parquet(file: Path, first_rows: pa.Table, packed: frozenset[str]) -> pq.ParquetWriter:
     schema = first_rows.schema
-    packed = {_leaf_path(field): _is_compressible(field, first_rows.column(field.name)) for field in schema}
+    codecs = {
+        path: "zstd" if field.name in packed else "none"
+        for field in schema
+        for path in _leaf_paths(field.name, field.type)
+    }
     widest = max((column.nbytes for column in first_rows.columns), default=0)
     has_large_values = widest >= _LARGE_VALUE_BYTES * first_rows.num_rows
     return pq.ParquetWriter(
         file,
         schema,
-        compression={name: "zstd" if is_packed else "none" for name, is_packed in packed.items()},
-        compression_level={name: 1 for name, is_packed in packed.items() if is_packed},
+        compression=codecs,
+        compression_level={path: 1 for path, codec in codecs.items() if codec == "zstd"},
         # Only strings repeat: a dictionary of images or waveforms is built and thrown away again.
         use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
         # Nobody looks for an image between two others.
@@ -180,6 +189,10 @@ def _open_parquet(file: Path, first_rows: pa.Table) -> pq.ParquetWriter:
         write_page_checksum=True,
         write_batch_size=_LARGE_VALUES_AT_ONCE if has_large_values else None,
     )
+
+
+def _packed_columns(rows: pa.Table) -> frozenset[str]:
+    return frozenset(field.name for field in rows.schema if _is_compressible(field, rows.column(field.name)))
 
 
 def _is_compressible(field: pa.Field, values: pa.ChunkedArray) -> bool:
@@ -193,10 +206,12 @@ def _is_compressible(field: pa.Field, values: pa.ChunkedArray) -> bool:
         return False
     if not pa.types.is_large_binary(field.type):
         return True
-    contents = values.chunk(0).buffers()[2]
-    size = contents.size if contents is not None else 0
-    starts = range(0, size, max(_TRIAL_PIECE_BYTES, size // _TRIAL_PIECES))
-    pieces = [contents[start : start + _TRIAL_PIECE_BYTES] for start in starts]
+    pieces = [
+        contents[start : start + _TRIAL_PIECE_BYTES]
+        for contents in (chunk.buffers()[2] for chunk in values.chunks)
+        if contents is not None
+        for start in range(0, contents.size, max(_TRIAL_PIECE_BYTES, contents.size // _TRIAL_PIECES))
+    ]
     packed_bytes = sum(len(pa.Codec("zstd", 1).compress(piece)) for piece in pieces)
     return packed_bytes <= _WORTHWHILE_RATIO * sum(map(len, pieces))
 
@@ -205,10 +220,13 @@ def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_fixed_size_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _leaf_path(field: pa.Field) -> str:
-    """Return the name of a column of values as Parquet knows it."""
-    is_list = pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)
-    return f"{field.name}.list.element" if is_list else str(field.name)
+def _leaf_paths(name: str, kind: pa.DataType) -> list[str]:
+    """Return the columns of values that Parquet makes of a column, by the names that it gives them."""
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _leaf_paths(f"{name}.list.element", kind.value_type)
+    if pa.types.is_struct(kind):
+        return [path for child in kind.fields for path in _leaf_paths(f"{name}.{child.name}", child.type)]
+    return [name]
 
 
 def hash_footer(file: BinaryIO) -> str:

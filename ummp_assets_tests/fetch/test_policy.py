@@ -1,6 +1,7 @@
 """What may be fetched and how fast: addresses, robots.txt, opt-outs, budgets, proxies."""
 
 import json
+import random
 import socket
 import threading
 import time
@@ -18,13 +19,17 @@ from ummp_assets.fetch.stage import download
 from ummp_assets.settings import HostSettings, Settings
 from ummp_assets.storage.fetch_state import FetchState, RestingHost, StoredRobots
 from ummp_assets.storage.index import Index, open_index
+from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.raw import raw_bytes
 from ummp_assets_tests.fetch.batches import commit_requests, outcomes_of, request_row, samples_of, table_of
 from ummp_assets_tests.fetch.conftest import Fetch
 from ummp_assets_tests.fetch.servers import Received, answer, serving
 
 TEXT = b"The quick brown fox jumps over the lazy dog."
 PNG = b"\x89PNG\r\n\x1a\npixels"
+# What does not shrink stands in Parquet as it is.
+JPEG_NOISE = b"\xff\xd8\xff" + random.Random(1).randbytes(30_000)
 FIRST, SECOND = "ummp.requests.normal~00000001", "ummp.requests.normal~00000002"
 
 
@@ -341,6 +346,44 @@ def test_unchanged_object_whose_bytes_are_gone_is_fetched_anew(
         commit_requests(store, [f"{server.url}/x"], SECOND)
         [row] = samples_of(store, download(store, index, settings, SECOND))
     assert row["content"] == TEXT
+    assert [item["status"] for item in json.loads(row["attempts"])] == [304, 200]
+
+
+def _unchanging(request: Received, connection: socket.socket) -> None:
+    if "if-none-match" in request.headers:
+        connection.sendall(b"HTTP/1.1 304 Not Modified\r\n\r\n")
+    else:
+        answer(connection, JPEG_NOISE, headers={"ETag": '"1"', "Content-Type": "image/jpeg"})
+
+
+@pytest.mark.parametrize(("first_limit", "second_limit"), [(100_000, 1_000), (1_000, 100_000)])
+def test_unchanged_object_stands_where_the_limit_of_today_wants_it(
+    first_limit: int, second_limit: int, store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    with serving(_unchanging) as server:
+        for batch, limit in ((FIRST, first_limit), (SECOND, second_limit)):
+            own = settings.model_copy(update={"fetch": settings.fetch.model_copy(update={"inline_bytes": limit})})
+            commit_requests(store, [f"{server.url}/x"], batch)
+            [row] = samples_of(store, download(store, index, own, batch))
+    assert json.loads(row["attempts"])[0]["status"] == 304
+    assert (row["content"] is None) == (second_limit < len(JPEG_NOISE))
+    assert raw_bytes(store, row) == JPEG_NOISE
+
+
+def test_unchanged_object_whose_stored_bytes_are_damaged_is_fetched_anew(
+    index: Index, settings: Settings, tmp_path: Path
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    with serving(_unchanging) as server:
+        commit_requests(store, [f"{server.url}/x"], FIRST)
+        [entry] = download(store, index, settings, FIRST).tables["samples"]
+        file = Path(store.uri(entry.path))
+        damaged = bytearray(file.read_bytes())
+        damaged[damaged.index(JPEG_NOISE) + 20_000] ^= 1
+        file.write_bytes(damaged)
+        commit_requests(store, [f"{server.url}/x"], SECOND)
+        [row] = samples_of(store, download(store, index, settings, SECOND))
+    assert row["content"] == JPEG_NOISE
     assert [item["status"] for item in json.loads(row["attempts"])] == [304, 200]
 
 
