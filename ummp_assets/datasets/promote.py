@@ -5,7 +5,7 @@ bytes, and a version adds it. What the index says decides: of several twins the 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,11 +17,12 @@ from ummp_assets.datasets.changes import Change, make_version
 from ummp_assets.datasets.commit import STAGE as COMMITS
 from ummp_assets.datasets.commit import revise_change
 from ummp_assets.datasets.history import put_next_version
-from ummp_assets.datasets.rewriting import shard_from
+from ummp_assets.datasets.replacing import Without
+from ummp_assets.datasets.rewriting import revise_shards, shard_from
 from ummp_assets.datasets.shard_files import ShardWriter, read_shard
 from ummp_assets.datasets.shards import CLEAN_STAGES, FEATURE_STAGES, shard_key, write_shards
 from ummp_assets.datasets.shards import STAGE as SHARDS
-from ummp_assets.datasets.versions import DatasetVersion, Shard, dataset_path, read_shards
+from ummp_assets.datasets.versions import DatasetVersion, Shard, dataset_path, read_shards, read_version
 from ummp_assets.reasons import Outcome, Reason
 from ummp_assets.records import RAW_SCHEMA
 from ummp_assets.settings import Settings
@@ -93,9 +94,10 @@ def _promote(
         shards = _move(scratch, store, settings, Path(folder), dataset, batch)
     if not shards:
         return None
-    change = _change(store, dataset, batch, shards, twins)
-    version = _commit(store, index, settings, change, dataset, batch)
-    stored = set(_ids(store, shards))
+    version = _commit(store, index, settings, dataset, batch, shards, twins)
+    # A takedown may have come in between, and an earlier call may have stored some: the newest version says.
+    newest = read_version(store, dataset)
+    stored = _held(store, DatasetIndex(index), newest, batch) & set(_ids(store, shards))
     entries = index.find_samples(sample_ids=sorted(stored))
     index.record_samples(replace(entry, outcome=Outcome.STORED.value, reason=None) for entry in entries)
     return version
@@ -141,14 +143,24 @@ def _change(store: ObjectStore, dataset: str, batch: str, shards: Sequence[Shard
 
 
 def _commit(
-    store: ObjectStore, index: Index, settings: Settings, change: Change, dataset: str, batch: str
+    store: ObjectStore,
+    index: Index,
+    settings: Settings,
+    dataset: str,
+    batch: str,
+    shards: Sequence[Shard],
+    twins: Mapping[str, str],
 ) -> DatasetVersion | None:
     known = DatasetIndex(index)
-    promoted = set(_ids(store, [shard for shard, _ in change.added]))
+    promoted = set(_ids(store, shards))
 
     def propose(parent: DatasetVersion | None) -> DatasetVersion | None:
-        if parent is not None and _holds(store, known, parent, batch, promoted):
+        held = set() if parent is None else _held(store, known, parent, batch) & promoted
+        if held == promoted:
             return None
+        # An earlier call was killed after its version stood; since then another twin of the batch has become due.
+        fresh = _without(store, settings, dataset, shards, held)
+        change = _change(store, dataset, batch, fresh, twins)
         # A dataset that had no row of the batch learns of it now.
         is_new = known.version_of(dataset, batch) is None
         complete = replace(change, batches=(batch,) if is_new else ())
@@ -158,10 +170,19 @@ def _commit(
     return put_next_version(store, known, dataset, propose)
 
 
-def _holds(store: ObjectStore, known: DatasetIndex, version: DatasetVersion, batch: str, ids: set[str]) -> bool:
-    """Return whether a version has any of the samples: an earlier call was killed before it could strike them out."""
+def _held(store: ObjectStore, known: DatasetIndex, version: DatasetVersion, batch: str) -> set[str]:
+    """Return the ids of all rows that a version has in shards with rows of the batch."""
     paths = {shard.path for shard in known.shards_of(version.dataset, [batch])}
-    return not ids.isdisjoint(_ids(store, [shard for shard in read_shards(store, version) if shard.path in paths]))
+    return set(_ids(store, [shard for shard in read_shards(store, version) if shard.path in paths]))
+
+
+def _without(
+    store: ObjectStore, settings: Settings, dataset: str, shards: Sequence[Shard], held: Set[str]
+) -> list[Shard]:
+    """Return the shards, written anew where they have rows that the dataset holds."""
+    rewritten = revise_shards(store, settings, dataset, shards, Without(held)) if held else []
+    replaced = {item.old.path: item.new for item in rewritten}
+    return [new for shard in shards for new in replaced.get(shard.path, [shard])]
 
 
 def _ids(store: ObjectStore, shards: Sequence[Shard]) -> Iterator[str]:

@@ -16,10 +16,10 @@ from ummp_assets.settings import Settings
 from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.objects import ObjectStore
 
-__all__ = ["replace_replayed"]
+__all__ = ["Without", "replace_replayed"]
 
 
-class _Without:
+class Without:
     """Takes the rows of some samples out, as `Reviser` does for labels and takedowns."""
 
     has_orders = True
@@ -47,7 +47,7 @@ def replace_replayed(
     batches = {batch for sample_id in ids for batch in finder.of(sample_id, replays[0])}
     paths = {shard.path for shard in known.shards_of(parent.dataset, batches)}
     shards: Sequence[Shard] = [shard for shard in read_shards(store, parent) if shard.path in paths]
-    return revise_shards(store, settings, parent.dataset, shards, _Without(ids))
+    return revise_shards(store, settings, parent.dataset, shards, Without(ids))
 
 
 def _ids(store: ObjectStore, shard: Shard) -> list[str]:

@@ -155,6 +155,29 @@ def test_a_promotion_that_was_killed_before_it_was_struck_out_adds_nothing_twice
     assert stored(store, index) == ["1", "2"]
 
 
+def test_a_twin_that_becomes_due_after_a_killed_promotion_is_added_beside_what_stands(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    owners = [raw_row(0, document(1)), raw_row(2, document(2))]
+    commit_rows(store, index, settings, 1, [owners[0], raw_row(1, document(1, 5)), owners[1]], 0)
+    commit_rows(store, index, settings, 2, [raw_row(10, document(1, 3)), raw_row(11, document(2, 5))], 10)
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("sample_id", f"{TOPIC}~0~1")]), now=NOW)
+    twin = index.find_samples(sample_ids=[f"{TOPIC}~0~10"])
+    apply_takedowns(store, index, settings, put_takedowns(store, 2, [("sample_id", f"{TOPIC}~0~0")]), now=NOW)
+    waiting = PromotionIndex(index).waiting()
+    promote_twins(store, index, settings, modality_stages(settings))
+    assert stored(store, index) == ["10", "2"]
+    PromotionIndex(index).add(waiting)
+    index.record_samples(twin)
+
+    (version,) = take_down(store, index, settings, 3, 2)
+
+    assert (version.cause, version.rows) == ("promotion", 2)
+    assert stored(store, index) == ["10", "11"]
+    assert OutcomeCount("docs", "text", "stored", "", 2) in version.outcomes
+    assert {item.outcome for item in index.find_samples(sample_ids=[f"{TOPIC}~0~10", f"{TOPIC}~0~11"])} == {"stored"}
+
+
 def test_a_twin_that_falls_with_its_owner_stays_out(store: ObjectStore, index: Index, settings: Settings) -> None:
     commit_rows(store, index, settings, 1, [raw_row(0, document(1)), raw_row(1, document(1, 5))], 0)
     order = put_takedowns(store, 1, [("domain", "127.0.0.1")])
