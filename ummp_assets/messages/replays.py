@@ -49,7 +49,7 @@ def plan_replay(
     Raises
     ------
     InvalidInput
-        The topic is none of requests, or a range is empty or goes beyond what was planned before.
+        The topic is none of requests, or a range is empty, begins before what was planned or goes beyond it.
     """
     known = topic_names(settings).of_role(Role.REQUESTS)
     if topic not in known:
@@ -63,6 +63,12 @@ def plan_replay(
             raise InvalidInput(
                 f"offsets {item.start} to {item.end - 1} of partition {item.partition} cannot be replayed: batches of "
                 f"{topic} hold its offsets up to {end - 1}" + ("" if end else ", that is none")
+            )
+        # Batches follow one another without a gap: where the first offset is planned, all to the end are.
+        if log.find(topic, item.partition, item.start) is None:
+            raise InvalidInput(
+                f"offset {item.start} of partition {item.partition} cannot be replayed: the batches of {topic} begin "
+                "behind it"
             )
     last = log.last(replay_topic(topic))
     number = last.number + 1 if last else 1

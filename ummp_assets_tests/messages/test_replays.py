@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ummp_assets.errors import InvalidInput
 from ummp_assets.messages.intake import read_requests
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.planning import plan_tick
@@ -59,6 +60,15 @@ def test_a_replay_of_a_replay_and_a_larger_limit_read_what_was_unreadable(
     assert read_requests(store, small, first.key).numbers["unreadable"] == 4
     second = plan_replay(store, settings, topic, [OffsetRange(0, 0, 4)], NOW)
     assert read_requests(store, settings, second.key).numbers["readable"] == 3
+
+
+def test_a_range_before_the_first_batch_is_refused_and_not_planned(store: ObjectStore, settings: Settings) -> None:
+    topic = topic_names(settings).requests_normal
+    OffsetLog(store).put(Batch(topic, 1, (OffsetRange(0, 100, 200),)), NOW)
+    for start, end in ((0, 50), (50, 150)):
+        with pytest.raises(InvalidInput, match=f"offset {start} of partition 0 cannot be replayed"):
+            plan_replay(store, settings, topic, [OffsetRange(0, start, end)], NOW)
+    assert plan_replay(store, settings, topic, [OffsetRange(0, 100, 150)], NOW).number == 1
 
 
 def test_the_sensor_asks_for_each_replay_once(store: ObjectStore, settings: Settings, topic: str) -> None:
