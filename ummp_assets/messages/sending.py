@@ -66,10 +66,18 @@ def send_records(
     under_way: list[tuple[int, Any]] = []
 
     def settle() -> None:
+        errors: list[KafkaError] = []
         for position, future in under_way:
-            place = future.get(timeout=_DELIVERY_SECONDS)
+            try:
+                place = future.get(timeout=_DELIVERY_SECONDS)
+            except KafkaError as error:
+                # Those behind it may have been acknowledged: unreported they would be sent twice.
+                errors.append(error)
+                continue
             on_acknowledged(position, Coordinates(place.topic, place.partition, place.offset))
         under_way.clear()
+        if errors:
+            raise errors[0]
 
     try:
         with broker_errors(settings):
