@@ -13,7 +13,7 @@ from ummp_assets.errors import InvalidInput, ManifestMissing
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange, batch_key
 from ummp_assets.messages.reading import Message, RangeReader
-from ummp_assets.messages.topics import Role, topic_names
+from ummp_assets.messages.topics import REPLAY_SUFFIX, Role, topic_names
 from ummp_assets.records import Coordinates
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
@@ -21,24 +21,23 @@ from ummp_assets.storage.stages import Manifest, read_manifest, read_table
 
 __all__ = ["BatchFinder", "ReplayReader", "is_replay", "plan_replay", "replay_topic", "source_topic"]
 
-_SUFFIX = ".replay"
 _STAGE = "requests"
 _TABLES = ("samples", "dead_letters")
 
 
 def replay_topic(topic: str) -> str:
     """Return the name under which the replays of a topic stand in the offset log."""
-    return topic + _SUFFIX
+    return topic + REPLAY_SUFFIX
 
 
 def source_topic(topic: str) -> str:
     """Return the topic that a batch's messages come from."""
-    return topic.removesuffix(_SUFFIX)
+    return topic.removesuffix(REPLAY_SUFFIX)
 
 
 def is_replay(topic: str) -> bool:
     """Return whether a batch's topic is the name of replays."""
-    return topic.endswith(_SUFFIX)
+    return topic.endswith(REPLAY_SUFFIX)
 
 
 def plan_replay(

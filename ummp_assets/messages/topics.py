@@ -6,10 +6,13 @@ from enum import StrEnum
 from ummp_assets.messages.clients import broker_errors, make_admin
 from ummp_assets.settings import Settings
 
-__all__ = ["PRIORITIES", "Role", "TopicNames", "ensure_topics", "topic_names"]
+__all__ = ["PRIORITIES", "REPLAY_SUFFIX", "Role", "TopicNames", "ensure_topics", "topic_names"]
 
 PRIORITIES = {"high": 10, "normal": 0, "low": -10}
 """Dagster run priority of each request topic."""
+
+REPLAY_SUFFIX = ".replay"
+"""What the name under which a topic's replays stand in the offset log ends in."""
 
 # Room for a message above `max_message_bytes`, which is kept whole as a dead letter, and for a chunk of parameters.
 _MAX_MESSAGE_BYTES = 16 * 2**20
@@ -49,9 +52,11 @@ class TopicNames:
         return tuple(getattr(self, name) for name in self.__slots__)
 
     def priority(self, topic: str) -> int:
-        """Return the Dagster run priority of a topic's batches: 0 unless the topic is for requests."""
+        """Return the Dagster run priority of a topic's batches and replays: 0 unless the topic is for requests."""
         names = {"high": self.requests_high, "normal": self.requests_normal, "low": self.requests_low}
-        return next((PRIORITIES[level] for level, name in names.items() if name == topic), 0)
+        return next(
+            (PRIORITIES[level] for level, name in names.items() if name == topic.removesuffix(REPLAY_SUFFIX)), 0
+        )
 
 
 def topic_names(settings: Settings) -> TopicNames:

@@ -54,6 +54,7 @@ def test_topic_is_the_priority() -> None:
     names = topic_names(load_settings())
 
     assert [names.priority(topic) for topic in names.of_role(Role.REQUESTS)] == [10, 0, -10]
+    assert [names.priority(f"{topic}.replay") for topic in names.of_role(Role.REQUESTS)] == [10, 0, -10]
     assert names.priority(names.labels) == 0
     assert list(PRIORITIES) == ["high", "normal", "low"]
 
