@@ -192,5 +192,18 @@ def test_endpoint_that_is_down_is_warned_of_once_and_left_alone(
     assert len(events) <= 1
 
 
+def test_warning_keeps_the_password_of_the_address_to_itself(caplog: pytest.LogCaptureFixture) -> None:
+    sender = Sender("http://user:hush@127.0.0.1:1/path", None, 0.2)
+    with caplog.at_level(logging.WARNING, "ummp.openlineage"):
+        assert not sender.send(_unmakeable)
+
+    assert "http://127.0.0.1:1/path" in caplog.text
+    assert "hush" not in caplog.text
+
+
+def _unmakeable() -> Any:
+    raise ValueError("http://user:hush@127.0.0.1:1/path is no good")
+
+
 def test_nothing_is_sent_without_an_endpoint(tmp_path: Path) -> None:
     assert sender_of(load_settings(home=tmp_path)) is None

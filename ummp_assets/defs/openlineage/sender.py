@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ummp_assets.settings import Settings
 
@@ -43,6 +44,7 @@ class Sender:
         thread.start()
         thread.join(self._timeout_seconds)
         if not thread.is_alive() and not errors:
+            self._has_warned = False
             return True
         self._rest(errors[0] if errors else f"no answer within {self._timeout_seconds:g} s")
         return False
@@ -53,8 +55,8 @@ class Sender:
             self._has_warned = True
             _LOG.warning(
                 "OpenLineage events to %s are dropped, the run goes on: %s. Check UMMP_OPENLINEAGE_URL.",
-                self._url,
-                cause,
+                _without_userinfo(self._url),
+                str(cause).replace(self._url, _without_userinfo(self._url)),
             )
 
     def _emit(self, event: "RunEvent", errors: list[Exception]) -> None:
@@ -82,8 +84,18 @@ def _sender(url: str, api_key: str | None, timeout_seconds: float) -> Sender | N
     except ImportError:
         _LOG.warning("UMMP_OPENLINEAGE_URL is set, but the client is missing: pip install 'ummp-assets[openlineage]'")
     except Exception as error:  # noqa: BLE001 - a wrong address is no reason to fail a run, either
-        _LOG.warning("UMMP_OPENLINEAGE_URL=%s cannot be used: %s", url, error)
+        shown = _without_userinfo(url)
+        _LOG.warning("UMMP_OPENLINEAGE_URL=%s cannot be used: %s", shown, str(error).replace(url, shown))
     return None
+
+
+def _without_userinfo(url: str) -> str:
+    """Return a URL without `user:password@`, which no log may hold."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(no URL)"
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _make_client(url: str, api_key: str | None, timeout_seconds: float) -> "OpenLineageClient":
