@@ -10,7 +10,8 @@ import dagster as dg
 from ummp_assets.defs.openlineage.sender import Sender
 from ummp_assets.errors import UmmpError
 from ummp_assets.messages.offset_log import OffsetLog
-from ummp_assets.messages.ranges import Batch
+from ummp_assets.messages.ranges import Batch, parse_key
+from ummp_assets.messages.replays import source_topic
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest
@@ -127,12 +128,13 @@ class StageEvents:
 
         with suppress(UmmpError):
             batch = OffsetLog(self._store).get(self._batch)
+            topic = source_topic(batch.topic)
             namespace = f"kafka://{self._settings.bootstrap_servers}"
             facets: dict[str, DatasetFacet] = {
-                "dataSource": datasource_dataset.DatasourceDatasetFacet(batch.topic, namespace),
+                "dataSource": datasource_dataset.DatasourceDatasetFacet(topic, namespace),
                 "version": dataset_version_dataset.DatasetVersionDatasetFacet(_offsets(batch)),
             }
-            return [InputDataset(namespace=namespace, name=batch.topic, facets=facets, inputFacets=quality)]
+            return [InputDataset(namespace=namespace, name=topic, facets=facets, inputFacets=quality)]
         return []
 
     def _output(self, manifest: Manifest, metadata: Mapping[str, Any]) -> "OutputDataset":
@@ -162,7 +164,13 @@ class StageEvents:
 
         return facet.ColumnLineageDatasetFacet(
             {
-                column: facet.Fields([facet.InputField(*self._name(dep.asset_key), dep.column_name) for dep in deps])
+                # The three topics of requests are one here: that of the batch.
+                column: facet.Fields(
+                    [
+                        facet.InputField(*place)
+                        for place in dict.fromkeys((*self._name(dep.asset_key), dep.column_name) for dep in deps)
+                    ]
+                )
                 for column, deps in lineage.deps_by_column.items()
                 if deps
             }
@@ -171,7 +179,7 @@ class StageEvents:
     def _name(self, key: dg.AssetKey) -> tuple[str, str]:
         if key.path[0] != "kafka":
             return self._store.uri(), f"stages/{key.path[-1]}"
-        return f"kafka://{self._settings.bootstrap_servers}", self._batch.partition("~")[0]
+        return f"kafka://{self._settings.bootstrap_servers}", source_topic(parse_key(self._batch)[0])
 
 
 def _offsets(batch: Batch) -> str:
