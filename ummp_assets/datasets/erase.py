@@ -89,8 +89,6 @@ def _erase_once(
             store.write(stage_path(manifest.stage, batch), current.to_json())
             _delete_left(store, known, manifest, current)
             erased.append(ErasedStage(manifest.stage, batch, rows, tuple(blobs)))
-        for path in blobs:
-            store.delete(path)
     return [item for item in erased if item.rows]
 
 
@@ -117,6 +115,9 @@ def _erase_rows(
                     rejections += [_taken_down(row) for row in drop.select(_OUTCOME_COLUMNS).to_pylist()]
                     blobs += [path for path in drop.column("blob").to_pylist() if path]
         writer.reject(rejections)
+        # Before the manifest: once it stands, a call after a crash no longer learns which blobs there were.
+        for path in blobs:
+            store.delete(path)
         written = writer.commit(code_version=manifest.code_version, rules=manifest.rules)
     numbers = {**manifest.numbers, "taken_down": manifest.numbers.get("taken_down", 0) + gone}
     return gone, blobs, replace(written, inputs=manifest.inputs, numbers=numbers)

@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ummp_assets.datasets.splits import SPLITS, split_of
 from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.datasets.versions import read_version
 from ummp_assets.datasets.withdrawals import purge_withdrawn
-from ummp_assets.errors import DatasetNotFound
+from ummp_assets.errors import DatasetNotFound, StoreUnavailable
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange
 from ummp_assets.messages.topics import ensure_topics
@@ -27,6 +28,7 @@ from ummp_assets.reasons import Reason
 from ummp_assets.records import RAW_SCHEMA, TAKEDOWN_SCHEMA, Rejection
 from ummp_assets.settings import DatasetSettings, Settings
 from ummp_assets.storage.index import Index
+from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import OutcomeCount, StageWriter, read_manifest, read_table
 from ummp_assets.storage.takedown_index import domains_of, taken_down
@@ -225,6 +227,29 @@ def test_a_batch_on_its_way_loses_what_was_taken_down_meanwhile(
     apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
     (version,) = commit_batch(store, index, settings, batch)
     assert (version.version, version.rows) == (1, 3)
+    assert files_with(store, SECRET.content) == []
+
+
+class _FailingToDeleteBlobs(LocalStore):
+    fails = True
+
+    def delete(self, path: str) -> None:
+        if self.fails and path.startswith("blobs/"):
+            self.fails = False
+            raise StoreUnavailable(path, OSError("down"))
+        super().delete(path)
+
+
+def test_a_takedown_that_failed_between_manifest_and_blob_deletes_the_blob_later(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
+    commit_all(store, index, settings, 1, [*texts("birds", 5), SECRET], 0)
+    failing = _FailingToDeleteBlobs(Path(store.uri()))
+    batch = put_takedowns(store, 1, [("uri", str(SECRET.uri))])
+    with pytest.raises(StoreUnavailable):
+        apply_takedowns(failing, index, settings, batch, now=NOW)
+    apply_takedowns(failing, index, settings, batch, now=NOW)
     assert files_with(store, SECRET.content) == []
 
 
