@@ -1,5 +1,6 @@
 """Stage `dataset_commits`: a batch's shards become the next version of each dataset in it."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from ummp_assets.datasets.revisions import Reviser
 from ummp_assets.datasets.rewriting import RewrittenShard, forbidden_samples, revise_shards
 from ummp_assets.datasets.sample_records import record_batch_samples, record_taken_down
 from ummp_assets.datasets.versions import DatasetVersion, read_version
+from ummp_assets.errors import ManifestMissing
 from ummp_assets.reasons import Outcome
 from ummp_assets.settings import Settings
 from ummp_assets.storage.abandoned import require_not_abandoned
@@ -24,7 +26,9 @@ from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.promotions import release_owners
-from ummp_assets.storage.stages import OutcomeCount, StageWriter
+from ummp_assets.storage.stages import Manifest, OutcomeCount, StageWriter, read_manifest, read_table
+from ummp_assets.storage.takedown_index import TakedownEntry, TakedownIndex, taken_down
+from ummp_assets.storage.twin_index import TwinIndex
 
 __all__ = ["CODE_VERSION", "COMMIT_SCHEMA", "STAGE", "commit_batch", "revise_change"]
 
@@ -69,6 +73,8 @@ def commit_batch(store: ObjectStore, index: Index, settings: Settings, batch: st
     # Before the versions: whoever labels or takes down a sample finds its batch, and through it its shard.
     record_batch_samples(store, index, batch)
     note_copies_of_abandoned(store, index, batch)
+    # Before the versions, too: none shall hold a twin of what was taken down.
+    _forbidden_downloads(store, index, batch)
     versions = [
         version for dataset, change in changes.items() for version in _commit(store, index, settings, dataset, change)
     ]
@@ -125,14 +131,55 @@ def _with_replaced(dataset: str, change: Change, replaced: Sequence[RewrittenSha
 def _erase_forbidden(
     store: ObjectStore, index: Index, settings: Settings, batch: str, changes: Mapping[str, Change]
 ) -> None:
-    """Take out of the batch's stages what was taken down while it was on its way."""
+    """Take out of the batch's stages what was taken down while it was on its way, stored or not."""
+    by_dataset = _forbidden_downloads(store, index, batch)
     for dataset, change in changes.items():
         reviser = Reviser(index, dataset, settings.datasets)
-        ids = forbidden_samples(store, [shard for shard, _ in change.added], reviser)
+        by_dataset[dataset] |= forbidden_samples(store, [shard for shard, _ in change.added], reviser)
+    for dataset, ids in sorted(by_dataset.items()):
         if ids:
+            # Again: rows may share their content with what was found among the downloads.
+            adjust_dataset(store, index, settings, dataset, touched=[batch])
             release_owners(index, settings.clean, dataset, sorted(ids))
             erase_samples(store, DatasetIndex(index), settings, batch, ids)
             record_taken_down(index, index.find_samples(sample_ids=sorted(ids)))
+
+
+def _forbidden_downloads(store: ObjectStore, index: Index, batch: str) -> defaultdict[str, set[str]]:
+    """Return by dataset the downloaded samples of a batch that an order names, and those with the same content.
+
+    Most are in no shard: a sample that the clean stages reject has raw bytes all the same. The contents of what is
+    found are refused from now on.
+    """
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    if TakedownIndex(index).is_empty():
+        return found
+    try:
+        downloads = read_manifest(store, "downloads", batch)
+    except ManifestMissing:
+        return found
+    orders = _orders_for(store, index, downloads)
+    twins = TwinIndex(index)
+    for sample_id, order in orders.items():
+        same = twins.with_same_content([sample_id])
+        entries = index.find_samples(sample_ids=sorted(same))
+        contents = twins.contents_of(same) | {entry.sha256 for entry in entries if entry.sha256}
+        TakedownIndex(index).record(replace(order, kind="sha256", target=digest) for digest in sorted(contents))
+        for entry in entries:
+            if entry.batch == batch:
+                found[entry.dataset].add(entry.sample_id)
+    return found
+
+
+def _orders_for(store: ObjectStore, index: Index, downloads: Manifest) -> dict[str, TakedownEntry]:
+    """Return by sample id an order that names a downloaded sample."""
+    orders: dict[str, TakedownEntry] = {}
+    for rows in read_table(store, downloads, "samples", columns=["sample_id", "uri", "sha256"]):
+        ids, uris, digests = (rows.column(name).to_pylist() for name in ("sample_id", "uri", "sha256"))
+        named = taken_down(index, uris=uris, sha256s=digests, sample_ids=ids)
+        for names in zip(ids, uris, digests, strict=True):
+            orders.update((names[0], named[name]) for name in names if name in named)
+    return orders
 
 
 def _write_stage(store: ObjectStore, batch: str, versions: list[DatasetVersion]) -> None:

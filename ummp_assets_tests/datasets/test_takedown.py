@@ -230,6 +230,23 @@ def test_a_batch_on_its_way_loses_what_was_taken_down_meanwhile(
     assert files_with(store, SECRET.content) == []
 
 
+@pytest.mark.parametrize("reason", [Reason.TAKEDOWN, Reason.EXACT_DUPLICATE])
+def test_a_batch_on_its_way_loses_raw_bytes_of_what_cleaning_rejected(
+    reason: Reason, store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    """Such a sample is in no shard, so the shards do not tell that it was taken down."""
+    samples = texts("birds", 3)
+    twin = f"{TOPIC}~0~0" if reason == Reason.EXACT_DUPLICATE else None
+    refused = Rejection(f"{TOPIC}~0~3", "birds", "text", str(SECRET.uri), reason, "", twin=twin)
+    batch = put_batch(store, 1, samples, rejections=[refused])
+    put_downloads(store, batch, [*samples, SECRET], 0)
+    write_shards(store, settings, batch)
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
+    commit_batch(store, index, settings, batch)
+    assert files_with(store, SECRET.content) == []
+    assert read_version(store, "birds").rows == (2 if twin else 3)
+
+
 class _FailingToDeleteBlobs(LocalStore):
     fails = True
 
