@@ -69,8 +69,10 @@ def trace(target: str, *, settings: Settings | None = None) -> list[dict[str, An
 
 def find_lineage(store: ObjectStore, index: Index, target: str) -> list[dict[str, Any]]:
     """Do what `trace` does, in an open store and index."""
-    if target.endswith(".parquet"):
-        return [_trace_shard(store, index, DatasetIndex(index).find_shards(_path(store, target)), target)]
+    # A URI of a sample may end so, too: such files are sources.
+    named = DatasetIndex(index).find_shards(_path(store, target)) if target.endswith(".parquet") else []
+    if named:
+        return [_trace_shard(store, index, named, target)]
     version = version_named(store, target)
     if version:
         return [_trace_version(store, index, *version)]
@@ -82,6 +84,8 @@ def find_lineage(store: ObjectStore, index: Index, target: str) -> list[dict[str
         return [_trace_shard(store, index, shards, target)]
     coordinates = _coordinates(target)
     found = message_lineage(store, index, coordinates) if coordinates else None
+    if found is None and target.endswith(".parquet"):
+        return [_trace_shard(store, index, [], target)]
     if found is None:
         raise InvalidInput(_unknown(store, target, coordinates))
     return [found]

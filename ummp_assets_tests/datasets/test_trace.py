@@ -104,6 +104,15 @@ def test_trace_of_something_unknown_says_what_is_expected(store: ObjectStore, in
         find_lineage(store, index, "datasets/birds/shards/x.parquet")
 
 
+def test_trace_by_a_uri_that_ends_as_a_shard_does_finds_the_sample(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    uri = "http://example.org/rows.parquet"
+    commit(store, index, settings, put_batch(store, 1, [Sample("birds", "text", "a row", uri=uri)]))
+    (found,) = find_lineage(store, index, uri)
+    assert found["sample_id"].endswith("~0~0")
+
+
 def test_trace_asks_the_index_by_key_only(store: ObjectStore, index: Index, settings: Settings) -> None:
     """A million samples in the index change nothing where no look-up scans a table: SQLite's own plan says so."""
     commit(store, index, settings, put_batch(store, 1, [SAMPLE]))
