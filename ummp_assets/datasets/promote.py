@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
-from ummp_assets.datasets.batch_content import batch_watermark, columns_of
+from ummp_assets.datasets.batch_content import batch_manifests, batch_watermark, columns_of
 from ummp_assets.datasets.changes import Change, make_version
 from ummp_assets.datasets.commit import STAGE as COMMITS
 from ummp_assets.datasets.commit import revise_change
@@ -163,11 +163,25 @@ def _commit(
         change = _change(store, dataset, batch, fresh, twins)
         # A dataset that had no row of the batch learns of it now.
         is_new = known.version_of(dataset, batch) is None
-        complete = replace(change, batches=(batch,) if is_new else ())
+        complete = _with_batch(store, dataset, batch, change) if is_new else change
         revised = revise_change(store, index, settings, dataset, complete)
         return make_version(store, dataset, parent, revised, settings.datasets.full_shard_bytes)
 
     return put_next_version(store, known, dataset, propose)
+
+
+def _with_batch(store: ObjectStore, dataset: str, batch: str, change: Change) -> Change:
+    """Return the change with the batch and what its commit left out, since no row was stored: its rejections, rules and
+    versions of code."""
+    manifests = batch_manifests(store, batch)
+    rejected = [item for manifest in manifests for item in manifest.outcomes if item.dataset == dataset]
+    return replace(
+        change,
+        batches=(batch,),
+        outcomes=[*change.outcomes, *rejected],
+        rules={f"{item.stage}.{name}": version for item in manifests for name, version in item.rules.items()},
+        code_versions={item.stage: item.code_version for item in manifests},
+    )
 
 
 def _held(store: ObjectStore, known: DatasetIndex, version: DatasetVersion, batch: str) -> set[str]:

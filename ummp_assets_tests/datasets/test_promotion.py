@@ -124,6 +124,8 @@ def test_a_twin_on_its_way_is_promoted_once_its_batch_is_committed(
     assert commit_batch(store, index, settings, later) == []
     (version,) = promote_twins(store, index, settings, modality_stages(settings))
     assert version.added_batches == (later,)
+    assert all(item.count > 0 for item in version.outcomes), version.outcomes
+    assert "clean_text" in version.code_versions
     assert stored(store, index) == ["10"]
     assert PromotionIndex(index).waiting() == []
 
