@@ -28,7 +28,13 @@ _DIGITS = 8
 _TEXT_FEATURES = {"tokenizer", "sequence_tokens"}
 _IMAGE_FEATURES = {"store_normalised"}
 _AUDIO_FEATURES = {"mel_bins"}
-_FETCH = {"max_object_bytes", "respect_robots", "respect_noai", "respect_tdm_reservation", "max_redirects", "unpack"}
+_RESPECT = {"respect_robots", "respect_noai", "respect_tdm_reservation"}
+# Of the hosts only what decides: their headers and passwords stay out.
+_FETCH: dict[str, Any] = {
+    **dict.fromkeys(("max_object_bytes", "max_redirects", "unpack", *sorted(_RESPECT)), True),
+    **dict.fromkeys(("allowed_addresses", "allowed_roots", "user_agent"), True),
+    "hosts": {"__all__": _RESPECT},
+}
 _SHARDS = {"target_shard_bytes", "split_seed", "validation_fraction", "test_fraction"}
 
 
@@ -48,7 +54,7 @@ def asset_code_versions(settings: Settings) -> dict[str, str]:
     clean = settings.clean
     text, image, audio = clean.text, clean.image, clean.audio
     return {
-        "downloads": code_version(downloads.CODE_VERSION, {}, _only(settings.fetch, _FETCH)),
+        "downloads": code_version(downloads.CODE_VERSION, {}, settings.fetch.model_dump(mode="json", include=_FETCH)),
         "clean_text": code_version(clean_text.CODE_VERSION, clean_text.RULES, _without(text, _TEXT_FEATURES)),
         "clean_images": code_version(clean_images.CODE_VERSION, clean_images.RULES, _without(image, _IMAGE_FEATURES)),
         "clean_audio": code_version(clean_audio.CODE_VERSION, clean_audio.RULES, _without(audio, _AUDIO_FEATURES)),

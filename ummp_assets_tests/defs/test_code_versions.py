@@ -64,6 +64,22 @@ def test_setting_changes_the_version_of_the_assets_that_it_decides(changed: dict
     assert {name for name in before if before[name] != after[name]} == assets
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"hosts": {"example.org": {"respect_robots": False}}},
+        {"respect_noai": False},
+        {"allowed_addresses": ["127.0.0.1/32"]},
+        {"allowed_roots": ["/srv"]},
+        {"user_agent": "other/1 (+https://example.org)"},
+    ],
+)
+def test_setting_that_decides_what_is_fetched_changes_the_version_of_downloads(changed: dict[str, Any]) -> None:
+    before, after = _versions(), asset_code_versions(load_settings(fetch=changed))
+
+    assert {name for name in before if before[name] != after[name]} == {"downloads"}
+
+
 def test_settings_that_decide_nothing_change_no_version() -> None:
     quick = load_settings(fetch={"max_connections": 7, "total_timeout_seconds": 7}, intake={"max_batch_messages": 7})
 
