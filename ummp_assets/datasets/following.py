@@ -1,36 +1,33 @@
 """Reading on as versions come: each new sample once, for training that does not end with an epoch."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from ummp_assets.datasets.packing import unpack
 from ummp_assets.datasets.reading_order import Part
-from ummp_assets.datasets.schemas import conform
-from ummp_assets.datasets.shard_files import read_shard
 from ummp_assets.datasets.stream import BatchStream
-from ummp_assets.datasets.versions import DatasetVersion, Shard, latest_version, read_version
+from ummp_assets.datasets.versions import DatasetVersion, latest_version, read_version
 from ummp_assets.datasets.withdrawals import is_withdrawn
 from ummp_assets.errors import InvalidInput
-from ummp_assets.messages.offset_log import OffsetLog
-from ummp_assets.records import Coordinates
+from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
 
-__all__ = ["FollowStream", "View"]
+if TYPE_CHECKING:
+    from ummp_assets.datasets.additions import View
 
-_POLL_SECONDS = 0.5
-
-View = tuple[Sequence[Shard], Callable[[str], pa.Schema]]
-"""The shards of a version that a reader wants, and the packed schema of its columns by modality."""
+__all__ = ["FollowStream"]
 
 
 class FollowStream:
     """Batches of a version, then those of the rows that each later version adds, as the versions come.
 
-    Every sample comes once: what compaction, labels and takedowns do to rows that were given is not repeated. It can be
-    resumed with `state_dict` and `load_state_dict`.
+    Every sample comes once: what compaction, labels, takedowns and replays do to rows that were given is not repeated,
+    and a version that a takedown withdrew is read as the first later one that was not. Only where the shards of a
+    withdrawn version were purged before they were read may a row that a replay replaced come again. It can be resumed
+    with `state_dict` and `load_state_dict`.
 
     Parameters
     ----------
@@ -40,6 +37,8 @@ class FollowStream:
         Returns what the reader wants of a version.
     part:
         The share of this process: of the rows that a version adds, every `part.count`th.
+    settings:
+        Where ready events come from. Without them, or when no broker answers, the store is asked twice a second.
     idle_seconds:
         End when no version has come for this long; None: never.
     """
@@ -49,14 +48,16 @@ class FollowStream:
         store: ObjectStore,
         first: DatasetVersion,
         batches: BatchStream,
-        view_of: Callable[[DatasetVersion], View],
+        view_of: Callable[[DatasetVersion], "View"],
         *,
         batch_rows: int,
         part: Part,
+        settings: Settings | None,
         idle_seconds: float | None,
     ) -> None:
         self._store, self._first, self._batches, self._view_of = store, first, batches, view_of
         self._batch_rows, self._part, self._idle_seconds = batch_rows, part, idle_seconds
+        self._settings = settings
         self._version, self._rows = first.version, 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -81,78 +82,50 @@ class FollowStream:
         if self._version == self._first.version:
             yield from self._batches
             self._version += 1
-        for version in self._later_versions():
+        for versions in self._later_versions():
             done = self._rows
-            for rows in self._added_rows(version):
+            for rows in self._my_additions(versions):
                 if rows.num_rows > done:
                     self._rows += rows.num_rows - done
                     yield unpack(rows.slice(done))
                 done = max(0, done - rows.num_rows)
-            self._version, self._rows = version.version + 1, 0
+            self._version, self._rows = versions[-1].version + 1, 0
 
-    def _later_versions(self) -> Iterator[DatasetVersion]:
-        """Yield the versions from the one that is due on, as they come.
+    def _later_versions(self) -> Iterator[list[DatasetVersion]]:
+        """Yield the versions from the one that is due on, as they come: each alone, or behind those before it that a
+        takedown withdrew."""
+        # Not above, nor below: whoever reads one version only shall not load the Kafka client.
+        from ummp_assets.datasets.arrivals import watch_arrivals
 
-        Asks the store for one object twice a second, so that no broker has to be reachable.
-        """
         seen = self._version - 1
+        due: list[DatasetVersion] = []
         quiet_since = time.monotonic()
-        while self._idle_seconds is None or time.monotonic() - quiet_since < self._idle_seconds:
-            newest = latest_version(self._store, self._first.dataset, seen)
-            for number in range(seen + 1, newest + 1):
-                yield read_version(self._store, self._first.dataset, number)
-                quiet_since = time.monotonic()
-            if newest == seen:
-                time.sleep(_POLL_SECONDS)
-            seen = newest
+        # Before the store is asked for the first time, so that no event is missed in between.
+        with watch_arrivals(self._settings, self._first.dataset) as arrivals:
+            while (left := self._idle_left(quiet_since)) > 0:
+                newest = latest_version(self._store, self._first.dataset, seen)
+                for number in range(seen + 1, newest + 1):
+                    due.append(read_version(self._store, self._first.dataset, number))
+                    if not is_withdrawn(self._store, self._first.dataset, number):
+                        yield due
+                        due = []
+                    quiet_since = time.monotonic()
+                if newest == seen:
+                    arrivals.wait(left)
+                seen = newest
 
-    def _added_rows(self, version: DatasetVersion) -> Iterator[pa.RecordBatch]:
-        """Yield this part's rows of the batches that a version added, packed, also where compaction put them beside
-        older rows."""
-        if version.cause != "batch":
-            return
-        source, holds_added = version, _shard_test(version)
-        if is_withdrawn(self._store, version.dataset, version.version):
-            # What a takedown left of the batches stands anywhere in the newest version.
-            source, holds_added = read_version(self._store, version.dataset), lambda _: True
-        shards, schema_of = self._view_of(source)
-        is_added = _membership(self._store, version.added_batches)
+    def _idle_left(self, quiet_since: float) -> float:
+        return float("inf") if self._idle_seconds is None else self._idle_seconds + quiet_since - time.monotonic()
+
+    def _my_additions(self, versions: list[DatasetVersion]) -> Iterator[pa.RecordBatch]:
+        """Yield this part's rows of those that the versions added, packed."""
+        from ummp_assets.datasets.additions import read_additions
+
         count = 0
-        for shard in filter(holds_added, shards):
-            schema = schema_of(shard.modality)
-            columns = [*schema.names, "sample_id"]
-            for rows in read_shard(
-                self._store, shard.path, shard.footer_sha256, columns=columns, batch_rows=self._batch_rows
-            ):
-                ids = rows.column("sample_id").to_pylist()
-                chosen = [position for position, sample_id in enumerate(ids) if is_added(sample_id)]
-                mine = chosen[(self._part.index - count) % self._part.count :: self._part.count]
-                count += len(chosen)
-                if mine:
-                    yield conform(_pick(rows, mine), schema)
-
-
-def _shard_test(version: DatasetVersion) -> Callable[[Shard], bool]:
-    """Return a test whether a shard holds rows of the batches that its version added."""
-    added = set(version.added_batches)
-    return lambda shard: not added.isdisjoint(version.added_shards.get(shard.path, ()))
-
-
-def _pick(rows: pa.RecordBatch, chosen: list[int]) -> pa.RecordBatch:
-    first, last = chosen[0], chosen[-1]
-    if last - first + 1 == len(chosen):
-        return rows.slice(first, len(chosen))
-    return pa.concat_batches([rows.slice(position, 1) for position in chosen])
-
-
-def _membership(store: ObjectStore, batches: Sequence[str]) -> Callable[[str], bool]:
-    """Return a test whether a sample's message is in one of the batches."""
-    log = OffsetLog(store)
-    ranges = {(batch.topic, item.partition): item for batch in map(log.get, batches) for item in batch.ranges}
-
-    def is_member(sample_id: str) -> bool:
-        message = Coordinates.parse(sample_id)
-        found = ranges.get((message.topic, message.partition))
-        return found is not None and found.start <= message.offset < found.end
-
-    return is_member
+        for rows in read_additions(self._store, versions, self._view_of, self._batch_rows):
+            mine = list(range((self._part.index - count) % self._part.count, rows.num_rows, self._part.count))
+            count += rows.num_rows
+            if len(mine) == rows.num_rows:
+                yield rows
+            elif mine:
+                yield pa.concat_batches([rows.slice(position, 1) for position in mine])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pyarrow as pa
 
-from ummp_assets.datasets.following import FollowStream, View
+from ummp_assets.datasets.following import FollowStream
 from ummp_assets.datasets.frameworks import to_hf, to_tf, to_torch
 from ummp_assets.datasets.model_inputs import InputOptions
 from ummp_assets.datasets.packing import unpacked_schema
@@ -22,6 +22,8 @@ from ummp_assets.storage.objects import ObjectStore, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ummp_assets.datasets.additions import View
 
 __all__ = ["Dataset", "open_dataset"]
 
@@ -47,8 +49,10 @@ class Dataset:
         split: str,
         modality: str | None = None,
         columns: Sequence[str] | None = None,
+        settings: Settings | None = None,
     ) -> None:
         self._store = store
+        self._settings = settings
         self.version = version
         self.split = split
         self.modality = modality
@@ -122,8 +126,9 @@ class Dataset:
         drop_last:
             Leave out a last batch that is not full.
         follow:
-            Do not end with this version: go on with the rows that each later one adds, in order, as it comes. Every
-            sample comes once, whatever compaction, labels and takedowns do to it later.
+            Do not end with this version: go on with the rows that each later one adds, in order, when its ready event
+            comes. Every sample comes once, whatever compaction, labels, takedowns and replays do to it later. Without
+            a broker, or when it does not answer, the store is asked for new versions instead.
         idle_seconds:
             For `follow`: end when no version has come for this long; not given, never.
 
@@ -152,6 +157,7 @@ class Dataset:
             self._view_of,
             batch_rows=batch_rows,
             part=part or Part(),
+            settings=self._settings,
             idle_seconds=idle_seconds,
         )
 
@@ -208,7 +214,7 @@ class Dataset:
         """
         return to_hf(self)
 
-    def _view_of(self, version: DatasetVersion) -> View:
+    def _view_of(self, version: DatasetVersion) -> "View":
         later = Dataset(self._store, version, split=self.split, modality=self.modality, columns=self._columns)
         return later.shards, later._packed_schema
 
@@ -282,10 +288,11 @@ def open_dataset(
     >>> for batch in open_dataset("birds", modality="image").iter_batches():  # doctest: +SKIP
     ...     pixels = batch.column("image").to_numpy_ndarray()  # shape (rows, height, width, 3), uint8
     """
-    store = open_store(settings or load_settings())
+    settings = settings or load_settings()
+    store = open_store(settings)
     manifest = read_version(store, name, version)
     _refuse_withdrawn(store, manifest)
-    return Dataset(store, manifest, split=split, modality=modality, columns=columns)
+    return Dataset(store, manifest, split=split, modality=modality, columns=columns, settings=settings)
 
 
 def _refuse_withdrawn(store: ObjectStore, version: DatasetVersion) -> None:

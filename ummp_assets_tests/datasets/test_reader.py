@@ -3,26 +3,19 @@
 import subprocess
 import sys
 import threading
-from datetime import timedelta
 
 import numpy as np
 import pytest
 
 from ummp_assets.datasets.commit import commit_batch
-from ummp_assets.datasets.compaction import FAN_IN
 from ummp_assets.datasets.reader import open_dataset
-from ummp_assets.datasets.reading_order import Part
 from ummp_assets.datasets.shards import write_shards
-from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.datasets.waiting import wait_for_dataset
-from ummp_assets.datasets.withdrawals import purge_withdrawn
 from ummp_assets.errors import InvalidInput, WaitTimeout
 from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets_tests.datasets.batches import Sample, pixels, put_batch, texts
-from ummp_assets_tests.datasets.conftest import Committer
-from ummp_assets_tests.datasets.test_takedown import NOW, SECRET, commit_all, put_takedowns
 
 SPLITS = ("train", "validation", "test")
 
@@ -114,62 +107,3 @@ def test_wait_for_dataset_returns_when_the_version_comes(store: ObjectStore, ind
 def test_wait_for_dataset_says_what_the_newest_version_is(mixed: Settings) -> None:
     with pytest.raises(WaitTimeout, match=r"mixed had no version 2 after 0.1 s \(newest: 1"):
         wait_for_dataset("mixed", min_version=2, timeout_seconds=0.1, settings=mixed)
-
-
-def test_follow_gives_every_sample_once_as_versions_come(
-    store: ObjectStore, index: Index, settings: Settings, commit_samples: Committer
-) -> None:
-    commit_samples(texts("birds", 10))
-    opened = open_dataset("birds", settings=settings, columns=["text"])
-    follower = iter(opened.iter_batches(4, follow=True, idle_seconds=5))
-    seen = [text for _ in range(3) for text in next(follower).column("text").to_pylist()]
-
-    def commit_more() -> None:
-        for number in range(1, FAN_IN + 2):
-            commit_samples(texts("birds", 3, 10 * number))
-
-    later = threading.Thread(target=commit_more)
-    later.start()
-    while later.is_alive() or len(seen) < len(open_dataset("birds", settings=settings)):
-        rows = next(follower, None)
-        if rows is None:
-            # Everything was given while the other thread was still ending.
-            break
-        assert rows.schema.names == ["text"]
-        seen += rows.column("text").to_pylist()
-    later.join()
-    whole = open_dataset("birds", settings=settings)
-    assert any(shard.level == 1 for shard in whole.shards)
-    assert sorted(seen) == sorted(whole.to_arrow().column("text").to_pylist())
-
-
-def test_followers_share_what_comes_and_resume_where_they_stopped(
-    settings: Settings, commit_samples: Committer
-) -> None:
-    commit_samples(texts("birds", 10))
-    first = open_dataset("birds", settings=settings)
-    for number in range(1, FAN_IN + 2):
-        commit_samples(texts("birds", 3, 10 * number))
-    whole = sorted(open_dataset("birds", settings=settings).to_arrow().column("sample_id").to_pylist())
-    for done in (0, 2, 9):
-        seen: list[str] = []
-        for rank in range(2):
-            part = Part(rank, 2)
-            stream = first.iter_batches(2, part=part, follow=True, idle_seconds=0.1)
-            batches = iter(stream)
-            seen += [name for _ in range(done) for name in next(batches).column("sample_id").to_pylist()]
-            resumed = first.iter_batches(2, part=part, follow=True, idle_seconds=0.1)
-            resumed.load_state_dict(stream.state_dict())
-            seen += [name for rows in resumed for name in rows.column("sample_id").to_pylist()]
-        assert sorted(seen) == whole
-
-
-def test_a_follower_never_gives_what_was_taken_down(store: ObjectStore, index: Index, settings: Settings) -> None:
-    commit_all(store, index, settings, 1, texts("birds", 2), 0)
-    follower = open_dataset("birds", settings=settings).iter_batches(follow=True, idle_seconds=0.1)
-    commit_all(store, index, settings, 2, [*texts("birds", 5, 2), SECRET], 2)
-    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
-    purge_withdrawn(store, NOW + timedelta(days=30))
-    seen = [name for rows in follower for name in rows.column("sample_id").to_pylist()]
-    assert sorted(seen) == sorted(open_dataset("birds", settings=settings).to_arrow().column("sample_id").to_pylist())
-    assert len(seen) > 3
