@@ -7,7 +7,7 @@ twin is counted, and not gained.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,7 +27,7 @@ from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import MEASUREMENTS, OUTCOMES, Manifest, read_manifest, read_table
 
-__all__ = ["Amount", "Preview", "RuleEffect", "preview_rules"]
+__all__ = ["Amount", "Preview", "RuleEffect", "find_deciding", "preview_rules"]
 
 _READ_ROWS = 65_536
 _DUPLICATES = [reason.value for reason in Reason if reason.outcome is Outcome.DUPLICATE]
@@ -84,8 +84,41 @@ class Preview:
     rules: list[RuleEffect] = field(default_factory=list)
 
 
+def find_deciding(store: ObjectStore, dataset: str, batches: Sequence[str], replays: Sequence[str]) -> dict[str, str]:
+    """Return, by id of each sample that a replay went over, the batch that says what the dataset holds of it.
+
+    That is the newest one that stored it, since a sample that a replay does not store keeps the row that it had; or the
+    newest one, where none did.
+
+    Parameters
+    ----------
+    batches:
+        Keys of the other batches.
+    replays:
+        Keys of replays, the newest first.
+    """
+    stored: dict[str, str] = {}
+    seen: dict[str, str] = {}
+    for batch in [*replays, *(batches if replays else ())]:
+        for _, manifest in _cleaned(store, batch):
+            for rows in _rows_of(store, manifest, dataset, MEASUREMENTS, ["sample_id", "reason"]):
+                names, reasons = rows.column("sample_id").to_pylist(), rows.column("reason").to_pylist()
+                for sample_id, reason in zip(names, reasons, strict=True):
+                    if batch in replays or sample_id in seen:
+                        seen.setdefault(sample_id, batch)
+                        if reason is None:
+                            stored.setdefault(sample_id, batch)
+    return seen | stored
+
+
 def preview_rules(
-    store: ObjectStore, dataset: str, settings: CleanSettings, batches: Iterable[str], *, examples: int = 5
+    store: ObjectStore,
+    dataset: str,
+    settings: CleanSettings,
+    batches: Iterable[str],
+    *,
+    deciding: Mapping[str, str] | None = None,
+    examples: int = 5,
 ) -> Preview:
     """Hold the stored measurements of a dataset's samples against settings.
 
@@ -95,6 +128,8 @@ def preview_rules(
         With the thresholds to try.
     batches:
         Keys of request batches; those without a sample of the dataset are passed over.
+    deciding:
+        For samples that are in several of the batches, by id, the one in which they count; see `find_deciding`.
     examples:
         Sample ids that are named for each rule and direction, at most.
 
@@ -103,7 +138,7 @@ def preview_rules(
     InvalidInput
         C4, which rewrites texts, would come, go or move: what other rules measured is of other texts then.
     """
-    counting = _Counting(store, dataset, settings, examples)
+    counting = _Counting(store, dataset, settings, deciding or {}, examples)
     for batch in batches:
         counting.add_batch(batch)
     return counting.finish()
@@ -112,8 +147,10 @@ def preview_rules(
 class _Counting:
     """Adds up batch by batch; holds the ids of lost samples, and nothing else that grows with the dataset."""
 
-    def __init__(self, store: ObjectStore, dataset: str, settings: CleanSettings, examples: int) -> None:
-        self._store, self._settings, self._examples = store, settings, examples
+    def __init__(
+        self, store: ObjectStore, dataset: str, settings: CleanSettings, deciding: Mapping[str, str], examples: int
+    ) -> None:
+        self._store, self._settings, self._deciding, self._examples = store, settings, deciding, examples
         self._found = Preview(dataset)
         self._effects = {
             (kind, rule.reason.value): RuleEffect(
@@ -126,11 +163,7 @@ class _Counting:
         self._twins: Counter[str] = Counter()
 
     def add_batch(self, batch: str) -> None:
-        held = [
-            (modality, manifest)
-            for modality, stage in CLEAN_STAGES.items()
-            if (manifest := _committed(self._store, stage, batch)) and self._is_held(manifest)
-        ]
+        held = [item for item in _cleaned(self._store, batch) if self._is_held(item[1])]
         measured = [item for item in held if MEASUREMENTS in item[1].tables]
         self._found.batches += bool(held)
         self._found.unmeasured_batches += len(measured) < len(held)
@@ -149,10 +182,14 @@ class _Counting:
         return any(part.num_rows for part in parts)
 
     def _read(self, manifest: Manifest, table: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of the dataset."""
-        names = [*columns, *({"dataset"} - set(columns))]
-        for rows in read_table(self._store, manifest, table, columns=names, batch_rows=_READ_ROWS):
-            yield rows.filter(pc.equal(rows.column("dataset"), self._found.dataset))
+        """Yield the rows of the dataset, but for samples that count in another batch."""
+        for rows in _rows_of(self._store, manifest, self._found.dataset, table, columns):
+            if self._deciding and "sample_id" in columns:
+                names = rows.column("sample_id").to_pylist()
+                here = [self._deciding.get(name, manifest.batch) == manifest.batch for name in names]
+                yield rows.filter(pa.array(here, pa.bool_()))
+            else:
+                yield rows
 
     def _add_stage(self, modality: Modality, manifest: Manifest) -> None:
         settings = getattr(self._settings, modality)
@@ -213,6 +250,20 @@ class _Counting:
             for rows in parts
             for sample_id, count in zip(rows["sample_id"].to_pylist(), rows["tokens"].to_pylist(), strict=True)
         }
+
+
+def _cleaned(store: ObjectStore, batch: str) -> list[tuple[Modality, Manifest]]:
+    """Return what the clean stages committed for a batch."""
+    found = ((modality, _committed(store, stage, batch)) for modality, stage in CLEAN_STAGES.items())
+    return [(modality, manifest) for modality, manifest in found if manifest]
+
+
+def _rows_of(
+    store: ObjectStore, manifest: Manifest, dataset: str, table: str, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    names = [*columns, *({"dataset"} - set(columns))]
+    for rows in read_table(store, manifest, table, columns=names, batch_rows=_READ_ROWS):
+        yield rows.filter(pc.equal(rows.column("dataset"), dataset))
 
 
 def _require_same_texts(manifest: Manifest, settings: TextSettings) -> None:

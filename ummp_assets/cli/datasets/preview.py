@@ -1,7 +1,7 @@
 """`ummp datasets preview`: what other thresholds would gain and lose, before anything is recomputed."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,9 @@ def preview_command(name: str, assignments: tuple[str, ...], examples: int, as_j
     What is stored is held against the settings in force with --set on top, as a new run over the same batches would.
     Nothing is changed. Exit code 2: a setting that no measurement judges, with the list of those that can be tried.
     """
-    from ummp_assets.clean.preview import preview_rules
+    from rich.progress import track
+
+    from ummp_assets.clean.preview import find_deciding, preview_rules
     from ummp_assets.cli.trying import setting_value, try_settings
     from ummp_assets.datasets.versions import read_version
     from ummp_assets.settings import load_settings
@@ -45,7 +47,10 @@ def preview_command(name: str, assignments: tuple[str, ...], examples: int, as_j
     settings, chosen = try_settings(assignments)
     store = open_store(settings)
     read_version(store, name)
-    found = preview_rules(store, name, settings.clean, _batches(store, settings), examples=examples)
+    batches, replays = _committed(store, settings)
+    deciding = find_deciding(store, name, batches, replays)
+    keys = track([*replays, *batches], "Reading measurements", console=notes(), transient=True)
+    found = preview_rules(store, name, settings.clean, keys, deciding=deciding, examples=examples)
     before = load_settings()
     changes = {key: {"from": setting_value(before, key), "to": setting_value(settings, key)} for key in chosen}
     idle = _idle_rules(settings, chosen)
@@ -67,18 +72,29 @@ def _idle_rules(settings: "Settings", chosen: Iterable[str]) -> list[str]:
     return [rule for rule in QUALITY if rule in named and rule not in settings.clean.text.quality_rules]
 
 
-def _batches(store: "ObjectStore", settings: "Settings") -> Iterator[str]:
-    """Yield the keys of all request batches, with progress on the terminal."""
-    from rich.progress import track
+def _committed(store: "ObjectStore", settings: "Settings") -> tuple[list[str], list[str]]:
+    """Return the keys of the request batches that are committed, and of the replays, the newest first.
 
+    A batch on its way may yet fail, one that was given up is in no dataset. Those of which a dataset stored no row are
+    among them, although no version names them: another threshold would gain some.
+    """
+    from ummp_assets.datasets.commit import STAGE
     from ummp_assets.messages.offset_log import OffsetLog
     from ummp_assets.messages.ranges import batch_key
+    from ummp_assets.messages.replays import replay_topic
     from ummp_assets.messages.topics import Role, topic_names
+    from ummp_assets.storage.stages import stage_path
 
     log = OffsetLog(store)
-    last = {topic: log.last(topic) for topic in topic_names(settings).of_role(Role.REQUESTS)}
-    keys = [batch_key(topic, number) for topic, end in last.items() if end for number in range(1, end.number + 1)]
-    yield from track(keys, "Reading measurements", console=notes(), transient=True)
+
+    def committed(topic: str) -> list[str]:
+        last = log.last(topic)
+        keys = [batch_key(topic, number) for number in range(last.number if last else 0, 0, -1)]
+        return [key for key in keys if store.exists(stage_path(STAGE, key))]
+
+    topics = topic_names(settings).of_role(Role.REQUESTS)
+    replays = [key for topic in topics for key in committed(replay_topic(topic))]
+    return [key for topic in topics for key in committed(topic)], replays
 
 
 def _print(console: "Console", found: "Preview") -> None:
