@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ummp_assets.datasets.receipts import read_receipt
+from ummp_assets.datasets.receipts import read_receipt, stored_before
 from ummp_assets.datasets.shard_files import read_shard
 from ummp_assets.datasets.versions import DatasetVersion, read_shards, read_version
 from ummp_assets.errors import InvalidInput
@@ -91,10 +91,8 @@ def _removed(
     paths = set(after.removed_shards)
     if after.cause == "takedown" and not all(store.exists(path) for path in paths):
         # Purged: all rows but those that were taken down stand in the new shards, with their labels.
-        receipts = (read_receipt(store, batch) for batch in after.added_batches)
-        samples = [sample for receipt in receipts if receipt for sample in receipt["samples"]]
-        taken = {item["sample_id"]: None for item in samples if item["dataset"] == after.dataset}
-        return {**come, **taken}
+        taken = (stored_before(store, batch, after.dataset) for batch in after.added_batches)
+        return {**come, **dict.fromkeys(set().union(*taken))}
     return _labels(store, before, paths)
 
 

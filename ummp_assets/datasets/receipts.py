@@ -12,16 +12,17 @@ from ummp_assets.datasets.withdrawals import Withdrawal
 from ummp_assets.errors import ObjectNotFound
 from ummp_assets.messages.outbox import Record, send_once
 from ummp_assets.messages.topics import topic_names
+from ummp_assets.reasons import Outcome, Reason
 from ummp_assets.settings import Settings
 from ummp_assets.storage.index import SampleEntry
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.takedown_index import TakedownEntry
 
-__all__ = ["SCHEMA", "Receipt", "publish_receipt", "read_receipt", "receipt_path", "write_receipt"]
+__all__ = ["SCHEMA", "Receipt", "publish_receipt", "read_receipt", "receipt_path", "stored_before", "write_receipt"]
 
 SCHEMA = "ummp.takedown-receipt/1"
 
-_SAMPLE_FIELDS = ("sample_id", "dataset", "batch", "uri", "sha256")
+_SAMPLE_FIELDS = ("sample_id", "dataset", "batch", "uri", "sha256", "outcome", "reason")
 # Kafka's own limit is 1,048,588 bytes: the receipt of a domain may name a million samples.
 _MAX_SENT_BYTES = 900_000
 
@@ -32,6 +33,8 @@ class Receipt:
 
     Parameters
     ----------
+    samples:
+        What was taken down, with what had become of it before.
     versions:
         By dataset, the version without the samples.
     """
@@ -46,12 +49,14 @@ class Receipt:
 
 
 def write_receipt(store: ObjectStore, receipt: Receipt) -> None:
-    """Store the receipt with the sha256 over it; a second run after a crash adds what it erased to the first one's."""
+    """Store the receipt with the sha256 over it; a second run after a crash adds what it found to the first one's."""
     document = _document(receipt)
     first = read_receipt(store, receipt.batch) or document
     erased = [*first["erased"], *(item for item in document["erased"] if item not in first["erased"])]
+    # The second run finds them as taken down.
+    samples = {item["sample_id"]: item for item in (*document["samples"], *first["samples"])}
     kept = {name: first[name] or document[name] for name in ("completed_at", "withdrawn", "versions_without")}
-    merged = {**document, **kept, "erased": erased}
+    merged = {**document, **kept, "erased": erased, "samples": [samples[name] for name in sorted(samples)]}
     body = json.dumps(merged, sort_keys=True).encode()
     sealed = {**merged, "sha256": hashlib.sha256(body).hexdigest()}
     data = json.dumps(sealed, sort_keys=True, indent=1, ensure_ascii=False).encode()
@@ -66,6 +71,22 @@ def read_receipt(store: ObjectStore, batch: str) -> dict[str, Any] | None:
         return None
     document: dict[str, Any] = json.loads(data)
     return document
+
+
+def stored_before(store: ObjectStore, batch: str, dataset: str) -> set[str]:
+    """Return the ids of the samples that a batch of takedowns took out of a dataset.
+
+    One that a killed run had marked as taken down before there was a receipt counts as stored.
+    """
+    receipt = read_receipt(store, batch)
+    samples = receipt["samples"] if receipt else ()
+    mine = (item for item in samples if item["dataset"] == dataset)
+    # Receipts of the first releases do not tell.
+    return {
+        item["sample_id"]
+        for item in mine
+        if item.get("outcome", Outcome.STORED) == Outcome.STORED or item["reason"] == Reason.TAKEDOWN
+    }
 
 
 def publish_receipt(settings: Settings, store: ObjectStore, batch: str) -> bool:

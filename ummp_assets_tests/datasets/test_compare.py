@@ -1,17 +1,23 @@
 """A diff of two versions says what was added, removed and relabelled, and by which batch."""
 
+from datetime import timedelta
+
 import pytest
 
 from ummp_assets.datasets.compaction import compact_dataset
 from ummp_assets.datasets.compare import diff_versions
 from ummp_assets.datasets.labels import apply_labels
+from ummp_assets.datasets.receipts import read_receipt
 from ummp_assets.datasets.takedown import apply_takedowns
+from ummp_assets.datasets.withdrawals import purge_withdrawn
 from ummp_assets.errors import DatasetNotFound, InvalidInput
 from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
+from ummp_assets_tests.clean.downloads import raw_row
 from ummp_assets_tests.datasets.batches import TOPIC, texts
 from ummp_assets_tests.datasets.test_labels import label, put_labels
+from ummp_assets_tests.datasets.test_promotion import commit_rows, document
 from ummp_assets_tests.datasets.test_takedown import NOW, commit_all, put_takedowns
 
 
@@ -44,3 +50,25 @@ def test_diff_refuses_versions_in_the_wrong_order_or_unknown(
         diff_versions(store, "birds", 1, 1)
     with pytest.raises(DatasetNotFound, match="birds has no version 3"):
         diff_versions(store, "birds", 1, 3)
+
+
+def test_diff_after_a_purge_names_what_was_stored_and_nothing_else(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    rows = [raw_row(0, document(1)), raw_row(1, document(2)), raw_row(2, document(1)), raw_row(3, b"")]
+    commit_rows(store, index, settings, 1, rows, 0)
+    takedown = put_takedowns(store, 1, [("domain", "127.0.0.1")])
+    apply_takedowns(store, index, settings, takedown, now=NOW)
+    expected = [(f"{TOPIC}~0~{number}", "removed") for number in (0, 1)]
+    before = diff_versions(store, "docs", 1, 2)
+    assert [(item.sample_id, item.kind) for item in before.differences] == expected
+
+    purge_withdrawn(store, NOW + timedelta(days=30))
+    # Carried out once more, as after a crash.
+    apply_takedowns(store, index, settings, takedown, now=NOW)
+
+    after = diff_versions(store, "docs", 1, 2)
+    assert [(item.sample_id, item.kind) for item in after.differences] == expected
+    receipt = read_receipt(store, takedown)
+    assert receipt is not None
+    assert [sample["outcome"] for sample in receipt["samples"]] == ["stored", "stored", "duplicate", "filtered"]
