@@ -37,6 +37,7 @@ __all__ = [
     "Manifest",
     "OutcomeCount",
     "StageWriter",
+    "explain_failure",
     "hash_file",
     "read_manifest",
     "read_table",
@@ -84,7 +85,7 @@ def read_table(
             raise
         except Exception as error:
             # Object stores' clients have errors of their own here, beside Arrow's.
-            raise _explain(store, entry, error) from error
+            raise explain_failure(store, entry.path, entry.sha256, error) from error
 
 
 def _read_file(
@@ -210,13 +211,17 @@ def hash_file(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _explain(store: ObjectStore, entry: FileEntry, error: Exception) -> UmmpError:
-    # Arrow gives OSError for damaged pages as for a failing disk: the sha256 tells them apart.
+def explain_failure(store: ObjectStore, path: str, sha256: str, error: Exception) -> UmmpError:
+    """Return what the failure to read an object means: `ManifestCorrupt` when its content is another one, else
+    `StoreUnavailable`.
+
+    Arrow gives OSError for damaged pages as for a failing disk: the sha256, or its first digits, tells them apart.
+    """
     with suppress(Exception):
-        if _hash_object(store, entry.path) != entry.sha256:
-            address = store.uri(entry.path)
+        if not _hash_object(store, path).startswith(sha256):
+            address = store.uri(path)
             return ManifestCorrupt(f"{address} is not the file that was committed, its sha256 differs: {error}")
-    return StoreUnavailable(store.uri(entry.path), error)
+    return StoreUnavailable(store.uri(path), error)
 
 
 def _hash_object(store: ObjectStore, path: str) -> str:
