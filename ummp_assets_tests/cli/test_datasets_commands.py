@@ -138,6 +138,21 @@ def test_export_into_a_folder_with_something_in_it_is_refused(ummp: Ummp, docs: 
     assert (tmp_path / "kept.txt").read_text() == "here before"
 
 
+def test_export_into_the_empty_folder_where_one_stands(
+    ummp: Ummp, docs: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    inode = folder.stat().st_ino
+    monkeypatch.chdir(folder)
+    answer = ummp.here("datasets", "export", "docs", "--format", "mds", "--to", ".", "--json")
+    assert answer.code == 0, answer.err
+    written = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert sorted(answer.document["files"]) == written
+    assert folder.stat().st_ino == inode
+    assert list(tmp_path.glob(".*")) == list(folder.glob(".*")) == []
+
+
 def test_export_of_a_damaged_version_leaves_no_folder(ummp: Ummp, docs: ObjectStore, tmp_path: Path) -> None:
     shard = next(read_shards(docs, read_version(docs, "docs")))
     docs.write(shard.path, docs.read(shard.path)[:-1])

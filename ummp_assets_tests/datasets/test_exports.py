@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from ummp_assets.datasets.exports.croissant import describe_export
+from ummp_assets.datasets.exports.exporting import export_version
 from ummp_assets.datasets.exports.jsonl import export_jsonl
 from ummp_assets.datasets.exports.mds import export_mds
 from ummp_assets.datasets.exports.parquet import export_parquet
 from ummp_assets.datasets.exports.webdataset import export_webdataset
 from ummp_assets.datasets.reader import Dataset, open_dataset
+from ummp_assets.errors import InvalidInput
 from ummp_assets.settings import DatasetSettings, load_settings
 from ummp_assets.storage.index import open_index
 from ummp_assets.storage.objects import open_store
@@ -159,3 +161,23 @@ def test_jsonl_holds_every_value(datasets: dict[str, Dataset], tmp_path: Path) -
     (path,) = export_jsonl(datasets["text"], tmp_path)
     row = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
     assert bytes(row["token_ids"]).decode() == row["text"] == "text 0 word word word "
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_of_two_exports_into_one_folder_the_first_to_end_stands(
+    datasets: dict[str, Dataset], tmp_path: Path, exists: bool
+) -> None:
+    folder = tmp_path / "out"
+    if exists:
+        folder.mkdir()
+    written: list[Path] = []
+
+    def export_meanwhile(_rows: int) -> None:
+        if not written:
+            written.extend(export_version([datasets["audio"]], "jsonl", folder))
+
+    with pytest.raises(InvalidInput, match="exists and is not empty"):
+        export_version([datasets["text"]], "jsonl", folder, on_rows=export_meanwhile)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == written
+    assert len(written[0].read_text().splitlines()) == _COUNTS["audio"]
+    assert not any(path.name.endswith(".partial") for path in tmp_path.rglob("*"))

@@ -46,7 +46,7 @@ def export_command(
     ummp datasets export cats --format webdataset --to cats-v3 --version 3
     ummp datasets export cats --format croissant --license https://creativecommons.org/licenses/by/4.0/ --to cats
 
-    The folder appears once everything is written.
+    The folder appears once everything is written; into an empty one, "." say, the finished files are moved.
     """
     from ummp_assets.datasets.exports.exporting import export_version
     from ummp_assets.datasets.reader import open_dataset

@@ -2,8 +2,8 @@
 
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from ummp_assets.datasets.exports.croissant import describe_export
 from ummp_assets.datasets.exports.jsonl import export_jsonl
@@ -15,6 +15,8 @@ from ummp_assets.datasets.reader import Dataset
 from ummp_assets.errors import InvalidInput, StoreUnavailable
 
 __all__ = ["export_version"]
+
+_PARTIAL = ".partial"
 
 
 def export_version(
@@ -35,15 +37,16 @@ def export_version(
     datasets:
         Splits of one version, each of one modality.
     folder:
-        It is made, and appears once all is written: nothing half-written is ever taken for an export.
+        It is made, and appears once all is written: nothing half-written is ever taken for an export. Into one that
+        exists and is empty the finished files are moved.
     license_url:
         Address of the licence under which the samples may be used; Croissant needs it.
 
     Raises
     ------
     InvalidInput
-        The folder exists and is not empty, there is no row to write, a value does not fit the format, or Croissant is
-        given no licence.
+        The folder is not empty, before or by the time that all is written; there is no row to write, a value does not
+        fit the format, or Croissant is given no licence.
     StoreUnavailable
         The disk does not take the files.
     ManifestCorrupt
@@ -51,24 +54,34 @@ def export_version(
     """
     if format_name == "croissant" and license_url is None:
         raise InvalidInput("a Croissant description names the licence of the samples: give its address")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInput(f"{folder} exists and is not empty: name a new folder")
+    _require_empty(folder)
     chosen = [dataset for dataset in datasets if len(dataset)]
     if not chosen:
         raise InvalidInput("there is no row to export")
-    partial = folder.with_name(f".{folder.name}.partial")
+    # Inside a folder that is there: it may be a mount, or where somebody's shell stands. A name of its own for each
+    # call, since two may write at once.
+    beside = folder if folder.exists() else folder.resolve().parent
+    partial = beside / f".{folder.resolve().name}-{uuid4().hex[:12]}{_PARTIAL}"
     try:
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         files = _write(chosen, format_name, partial, license_url, on_rows)
-        with suppress(FileNotFoundError):
-            folder.rmdir()
-        partial.rename(folder)
+        _require_empty(folder)
+        if folder.exists():
+            for path in sorted(partial.iterdir()):
+                path.rename(folder / path.name)
+        else:
+            partial.rename(folder)
     except OSError as error:
         raise StoreUnavailable(str(folder), error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return [folder / path.relative_to(partial) for path in files]
+
+
+def _require_empty(folder: Path) -> None:
+    """Raise `InvalidInput` when there is anything but what other exports are writing, or left when they were killed."""
+    if folder.exists() and (not folder.is_dir() or any(not path.name.endswith(_PARTIAL) for path in folder.iterdir())):
+        raise InvalidInput(f"{folder} exists and is not empty: name a new folder")
 
 
 def _write(
