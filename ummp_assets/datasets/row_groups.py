@@ -1,8 +1,8 @@
 """Reading single row groups of shards, with open files kept for the next one."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 from ummp_assets.datasets.large_values import Values, find_chunks, read_values, values_of
 from ummp_assets.datasets.packing import is_packed
 from ummp_assets.datasets.reading_order import RowGroup
-from ummp_assets.datasets.shard_files import check_footer, damaged
+from ummp_assets.datasets.shard_files import check_footer, reading_shard
 from ummp_assets.datasets.versions import Shard
-from ummp_assets.errors import ObjectNotFound
 from ummp_assets.storage.objects import ObjectStore
 
 __all__ = ["GroupRows", "RowGroupReader"]
@@ -59,7 +58,7 @@ class RowGroupReader:
     def groups(self) -> list[RowGroup]:
         """Return all row groups in order; opens every shard once.
 
-        Raises `ManifestCorrupt`, which names the shard and the command that repairs it.
+        Raises `ManifestCorrupt`, which names the shard and the command that repairs it, and `StoreUnavailable`.
         """
         found = []
         for position in range(len(self._shards)):
@@ -74,7 +73,7 @@ class RowGroupReader:
         """Return the rows of a row group; raises as `groups` does."""
         schema = self._schemas[self._shards[group.shard].modality]
         opened = self._opened(group.shard)
-        with self._naming(group.shard):
+        with reading_shard(self._store, self._shards[group.shard].path):
             large = _read_large(opened, group, schema)
             small = _read_small(opened.parquet, group, [field for field in schema if field.name not in large])
         for field in schema:
@@ -102,7 +101,7 @@ class RowGroupReader:
     def _open_shard(self, position: int) -> _OpenShard:
         shard = self._shards[position]
         address = self._store.uri(shard.path)
-        with self._naming(position), ExitStack() as stack:
+        with reading_shard(self._store, shard.path), ExitStack() as stack:
             file = stack.enter_context(self._store.open(shard.path))
             check_footer(file, shard.footer_sha256)
             # Arrow reads a local file without Python's lock, so that rows are decoded while the consumer works.
@@ -111,13 +110,6 @@ class RowGroupReader:
             opened = _OpenShard(file, parquet, is_local)
             stack.pop_all()
             return opened
-
-    @contextmanager
-    def _naming(self, position: int) -> Iterator[None]:
-        try:
-            yield
-        except (ObjectNotFound, pa.ArrowException, OSError, ValueError) as error:
-            raise damaged(self._store, self._shards[position].path, error) from error
 
 
 def _read_large(opened: _OpenShard, group: RowGroup, schema: pa.Schema) -> dict[str, Values]:

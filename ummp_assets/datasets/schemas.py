@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ummp_assets.datasets.shard_files import damaged
+from ummp_assets.datasets.shard_files import reading_shard
 from ummp_assets.datasets.versions import Column, Shard
-from ummp_assets.errors import InvalidInput, ObjectNotFound
+from ummp_assets.errors import InvalidInput
 from ummp_assets.storage.objects import ObjectStore
 
 __all__ = ["conform", "find_schema"]
@@ -16,16 +16,18 @@ __all__ = ["conform", "find_schema"]
 def find_schema(store: ObjectStore, shards: Iterable[Shard], columns: Sequence[Column]) -> pa.Schema:
     """Return the packed schema of these columns, as the shards have them; usually the first shard has all.
 
-    Raises `ManifestCorrupt` when a shard is missing or damaged, `InvalidInput` when no shard is left.
+    Raises `ManifestCorrupt` when a shard is missing or damaged, `StoreUnavailable` when the store fails, `InvalidInput`
+    when no shard is left.
     """
     fields: dict[str, pa.Field] = {}
     for shard in shards:
-        try:
-            with store.open(shard.path) as file, pq.ParquetFile(file) as parquet:
-                for field in parquet.schema_arrow:
-                    fields.setdefault(field.name, field)
-        except (ObjectNotFound, pa.ArrowException, OSError, ValueError) as error:
-            raise damaged(store, shard.path, error) from error
+        with (
+            reading_shard(store, shard.path),
+            store.open(shard.path) as file,
+            pq.ParquetFile(file) as parquet,
+        ):
+            for field in parquet.schema_arrow:
+                fields.setdefault(field.name, field)
         if all(column.name in fields for column in columns):
             break
     missing = [column.name for column in columns if column.name not in fields]

@@ -5,6 +5,7 @@ uncompressed: images of 256 x 256 come back at 57,000 rows a second, against 27,
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -13,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ummp_assets.datasets.packing import is_packed, pack, packed_shape
-from ummp_assets.errors import ManifestCorrupt, ObjectNotFound, StoreUnavailable
+from ummp_assets.errors import ManifestCorrupt, ObjectNotFound, StoreUnavailable, UmmpError
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import FileEntry, hash_file
+from ummp_assets.storage.stages import FileEntry, explain_failure, hash_file
 from ummp_assets.storage.tables import hash_footer
 
-__all__ = ["ShardKey", "ShardWriter", "check_footer", "damaged", "read_shard", "scan_batch_rows"]
+__all__ = ["ShardKey", "ShardWriter", "check_footer", "read_shard", "reading_shard", "scan_batch_rows"]
 
 _ROW_GROUP_BYTES = 8 * 2**20
 _MAX_PAGE_BYTES = 2**30
@@ -151,18 +152,33 @@ def read_shard(
 ) -> Iterator[pa.RecordBatch]:
     """Yield a shard's packed rows in order, one row group or `batch_rows` at once.
 
-    Raises `ManifestCorrupt`, which names the shard and the command that repairs it, when it is missing or damaged.
+    Raises `ManifestCorrupt`, which names the shard and the command that repairs it, when it is missing or damaged, and
+    `StoreUnavailable` when the store failed while it was read.
     """
+    with reading_shard(store, path), store.open(path) as file:
+        check_footer(file, footer_sha256)
+        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+            known = set(parquet.schema_arrow.names)
+            wanted = None if columns is None else [name for name in columns if name in known]
+            for group in range(parquet.num_row_groups):
+                yield from parquet.iter_batches(batch_size=batch_rows, row_groups=[group], columns=wanted)
+
+
+@contextmanager
+def reading_shard(store: ObjectStore, path: str) -> Iterator[None]:
+    """Turn whatever goes wrong while a shard is read into an error that says what it means; see `read_shard`."""
     try:
-        with store.open(path) as file:
-            check_footer(file, footer_sha256)
-            with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-                known = set(parquet.schema_arrow.names)
-                wanted = None if columns is None else [name for name in columns if name in known]
-                for group in range(parquet.num_row_groups):
-                    yield from parquet.iter_batches(batch_size=batch_rows, row_groups=[group], columns=wanted)
-    except (ObjectNotFound, pa.ArrowException, OSError, ValueError) as error:
-        raise damaged(store, path, error) from error
+        yield
+    except ObjectNotFound as error:
+        raise ManifestCorrupt(_advice(store, path, error)) from error
+    except UmmpError:
+        raise
+    except Exception as error:
+        # Object stores' clients have errors of their own here, beside Arrow's. The name ends in digits of the sha256.
+        explained = explain_failure(store, path, PurePosixPath(path).stem.rpartition("-")[2], error)
+        if isinstance(explained, ManifestCorrupt):
+            explained = ManifestCorrupt(_advice(store, path, error))
+        raise explained from error
 
 
 def scan_batch_rows(entries: Iterable[FileEntry]) -> int:
@@ -173,11 +189,10 @@ def scan_batch_rows(entries: Iterable[FileEntry]) -> int:
     return max(1, min(_MAX_SCAN_ROWS, _SCAN_BYTES * rows // max(1, byte_count)))
 
 
-def damaged(store: ObjectStore, path: str, cause: object) -> ManifestCorrupt:
-    """Return the error that names a shard and the commands that repair it."""
+def _advice(store: ObjectStore, path: str, cause: object) -> str:
     # A shard's name begins with its dataset.
     dataset = PurePosixPath(path).name.split("~")[0]
-    return ManifestCorrupt(
+    return (
         f"shard {store.uri(path)} is missing or damaged: {cause}. `ummp datasets scrub --repair` restores it from a "
         f"replica, `ummp datasets rebuild {dataset} --repair` from the stored raw bytes."
     )

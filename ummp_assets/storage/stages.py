@@ -212,15 +212,18 @@ def hash_file(file: Path) -> str:
 
 
 def explain_failure(store: ObjectStore, path: str, sha256: str, error: Exception) -> UmmpError:
-    """Return what the failure to read an object means: `ManifestCorrupt` when its content is another one, else
-    `StoreUnavailable`.
+    """Return what the failure to read an object means: `ManifestCorrupt` when it is gone or its content is another one,
+    else `StoreUnavailable`.
 
     Arrow gives OSError for damaged pages as for a failing disk: the sha256, or its first digits, tells them apart.
     """
     with suppress(Exception):
-        if not _hash_object(store, path).startswith(sha256):
-            address = store.uri(path)
-            return ManifestCorrupt(f"{address} is not the file that was committed, its sha256 differs: {error}")
+        try:
+            if not _hash_object(store, path).startswith(sha256):
+                address = store.uri(path)
+                return ManifestCorrupt(f"{address} is not the file that was committed, its sha256 differs: {error}")
+        except ObjectNotFound as missing:
+            return ManifestCorrupt(str(missing))
     return StoreUnavailable(store.uri(path), error)
 
 

@@ -1,8 +1,9 @@
 """Topics for the tests of ready events, and datasets made of small batches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from ummp_assets.datasets.commit import commit_batch
@@ -12,6 +13,7 @@ from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets_tests.datasets.batches import Sample, put_batch
+from ummp_assets_tests.storage.s3_server import s3_environment
 
 Committer = Callable[[Sequence[Sample]], DatasetVersion]
 
@@ -21,6 +23,14 @@ def kafka_settings(settings: Settings, bootstrap_servers: str, tmp_path: Path) -
     """Settings with a broker and topics of this test alone."""
     prefix = f"t{abs(hash(tmp_path)) % 10**12}"
     return settings.model_copy(update={"kafka_bootstrap_servers": bootstrap_servers, "topic_prefix": prefix})
+
+
+@pytest.fixture(scope="module")
+def s3_url() -> Iterator[str]:
+    """A store on an S3 server, which the tests of a file share."""
+    with s3_environment():
+        fsspec.filesystem("s3").mkdir("ummp-datasets")
+        yield "s3://ummp-datasets/store"
 
 
 @pytest.fixture

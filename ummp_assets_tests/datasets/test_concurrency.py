@@ -1,11 +1,8 @@
 """Many processes commit to one dataset at once: none loses another's shards, on a folder and on S3."""
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
-
-import fsspec
-import pytest
 
 from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.compaction import compact_dataset
@@ -15,14 +12,6 @@ from ummp_assets.settings import Settings
 from ummp_assets.storage.index import open_index
 from ummp_assets.storage.objects import open_store
 from ummp_assets_tests.datasets.batches import TOPIC, put_batch, texts
-from ummp_assets_tests.storage.s3_server import s3_environment
-
-
-@pytest.fixture
-def s3_url() -> Iterator[str]:
-    with s3_environment():
-        fsspec.filesystem("s3").mkdir("ummp-commits")
-        yield "s3://ummp-commits/store"
 
 
 def _commit(settings: Settings, batches: Sequence[str]) -> None:

@@ -9,12 +9,13 @@ import pytest
 from ummp_assets.datasets.reader import Dataset, open_dataset
 from ummp_assets.datasets.reading_order import Part, RowGroup, deal, order_groups
 from ummp_assets.datasets.stream import BatchStream
-from ummp_assets.errors import InvalidInput, ManifestCorrupt
+from ummp_assets.errors import InvalidInput, ManifestCorrupt, StoreUnavailable
 from ummp_assets.settings import DatasetSettings, Settings, load_settings
 from ummp_assets.storage.index import Index, open_index
 from ummp_assets.storage.objects import ObjectStore, open_store
 from ummp_assets_tests.datasets.batches import Sample, pixels, put_batch, texts
 from ummp_assets_tests.datasets.test_commit import commit
+from ummp_assets_tests.storage.test_stages import _FailingStore, _LostFile
 
 
 def _make_dataset(home: Path) -> tuple[Dataset, Settings]:
@@ -164,3 +165,17 @@ def test_large_values_come_from_any_store_as_they_were_stored(tmp_path: Path, se
             seen += labels
         assert sorted(seen) == sorted(contents)
         assert (seen == contents) == (seed is None)
+
+
+def test_a_failing_store_is_no_damage(own: tuple[Dataset, ObjectStore]) -> None:
+    version, store = own[0].version, own[1]
+    failing = _FailingStore(Path(store.uri()), [])
+    dataset = Dataset(failing, version, split="train")
+    stream = dataset.iter_batches(10)
+    first = next(iter(stream))
+    failing.failures.append(_LostFile())
+    with pytest.raises(StoreUnavailable, match=dataset.shards[0].path):
+        ids(stream)
+    assert failing.failures == []
+    # The next try goes on where the stream stood.
+    assert first.column("sample_id").to_pylist() + ids(stream) == ids(own[0].iter_batches())
