@@ -16,7 +16,7 @@ __all__ = ["replay_command"]
 @click.option("--to", "last", type=click.IntRange(0), help="Of a topic: the last offset, itself included.")
 @json_option
 def replay_command(what: str, partition: int | None, first: int | None, last: int | None, as_json: bool) -> None:
-    """Process a range of messages once more, under a new batch key.
+    """Process a range of messages once more, under new batch keys.
 
     \b
     ummp replay ummp.requests.normal --partition 0 --from 100 --to 199
@@ -44,8 +44,10 @@ def replay_command(what: str, partition: int | None, first: int | None, last: in
         raise click.UsageError("name --partition, --from and --to, or a batch as <topic>~<number>")
     else:
         topic, ranges = what, [OffsetRange(partition, first, last + 1)]
-    batch = plan_replay(store, settings, topic, ranges, datetime.now(UTC))
+    batches = plan_replay(store, settings, topic, ranges, datetime.now(UTC))
+    messages = sum(batch.messages for batch in batches)
     if as_json:
-        print_json({"batch": batch.key, "messages": batch.messages})
+        print_json({"batches": [batch.key for batch in batches], "messages": messages})
         return
-    answers().print(f"Batch {batch.key} replays {batch.messages:,} messages as soon as `ummp up` runs.", soft_wrap=True)
+    keys = batches[0].key if len(batches) == 1 else f"{batches[0].key} and {len(batches) - 1:,} more"
+    answers().print(f"Batch {keys}: {messages:,} messages are replayed as soon as `ummp up` runs.", soft_wrap=True)

@@ -99,9 +99,9 @@ class FollowStream:
 
         seen = self._version - 1
         due: list[DatasetVersion] = []
-        quiet_since = time.monotonic()
         # Before the store is asked for the first time, so that no event is missed in between.
         with watch_arrivals(self._settings, self._first.dataset) as arrivals:
+            quiet_since = time.monotonic()
             while (left := self._idle_left(quiet_since)) > 0:
                 newest = latest_version(self._store, self._first.dataset, seen)
                 for number in range(seen + 1, newest + 1):

@@ -5,7 +5,8 @@ offset log of its own, `batches/<topic>.replay/<number>.json`. Its messages keep
 samples their ids: what comes out of it takes the place of what the same samples gave before.
 """
 
-from collections.abc import Iterable, Iterator
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,8 @@ __all__ = ["BatchFinder", "ReplayReader", "is_replay", "plan_replay", "replay_to
 
 _STAGE = "requests"
 _TABLES = ("samples", "dead_letters")
+_ROWS_AT_ONCE = 64
+_CHUNK_MESSAGES, _CHUNK_BYTES = 2_000, 8 * 2**20
 
 
 def replay_topic(topic: str) -> str:
@@ -42,8 +45,9 @@ def is_replay(topic: str) -> bool:
 
 def plan_replay(
     store: ObjectStore, settings: Settings, topic: str, ranges: Iterable[OffsetRange], now: datetime
-) -> Batch:
-    """Put the next replay of a topic into the offset log; the sensor starts its run.
+) -> list[Batch]:
+    """Put the next replays of a topic into the offset log, each of at most `max_batch_messages`; the sensor starts
+    their runs.
 
     Raises
     ------
@@ -70,10 +74,32 @@ def plan_replay(
                 "behind it"
             )
     last = log.last(replay_topic(topic))
-    number = last.number + 1 if last else 1
-    while (put := log.put(Batch(replay_topic(topic), number, wanted), now)).ranges != wanted:
-        number = put.number + 1
-    return put
+    number = last.number if last else 0
+    planned = []
+    for cut in _cut(wanted, settings.intake.max_batch_messages):
+        number += 1
+        while (put := log.put(Batch(replay_topic(topic), number, cut), now)).ranges != cut:
+            # Another command was first.
+            number += 1
+        planned.append(put)
+    return planned
+
+
+def _cut(ranges: Iterable[OffsetRange], limit: int) -> Iterator[tuple[OffsetRange, ...]]:
+    """Yield the ranges in order, in groups of at most so many messages; all groups but the last are full."""
+    group: list[OffsetRange] = []
+    room = limit
+    for item in ranges:
+        start = item.start
+        while start < item.end:
+            group.append(OffsetRange(item.partition, start, min(item.end, start + room)))
+            room -= len(group[-1])
+            start = group[-1].end
+            if not room:
+                yield tuple(group)
+                group, room = [], limit
+    if group:
+        yield tuple(group)
 
 
 class ReplayReader:
@@ -89,16 +115,18 @@ class ReplayReader:
         self.expired: list[OffsetRange] = []
 
     def __iter__(self) -> Iterator[list[Message]]:
-        """Yield the messages in chunks, in order of partition and offset; raises as `RangeReader` does."""
+        """Yield the messages in chunks, batch by batch as they were first planned, in order of partition and offset;
+        raises as `RangeReader` does."""
+        parts: dict[Batch, list[OffsetRange]] = {}
         for wanted in self._batch.ranges:
             for batch, part in self._parts(wanted):
-                manifest = _manifest(self._store, batch.key)
-                if manifest is None:
-                    yield from self._from_kafka(batch.topic_id, part)
-                else:
-                    messages = sorted(self._stored(manifest, part), key=lambda message: message.offset)
-                    self.gaps += len(part) - len(messages)
-                    yield messages
+                parts.setdefault(batch, []).append(part)
+        for batch in sorted(parts, key=lambda batch: batch.number):
+            manifest = _manifest(self._store, batch.key)
+            if manifest is None:
+                yield from self._from_kafka(batch.topic_id, parts[batch])
+            else:
+                yield from self._stored(manifest, parts[batch])
 
     def _parts(self, wanted: OffsetRange) -> Iterator[tuple[Batch, OffsetRange]]:
         """Yield the batches that first held a range, each with its part of it."""
@@ -112,19 +140,37 @@ class ReplayReader:
             yield batch, OffsetRange(wanted.partition, position, end)
             position = end
 
-    def _from_kafka(self, topic_id: str | None, part: OffsetRange) -> Iterator[list[Message]]:
-        reader = RangeReader(self._settings, Batch(self._topic, self._batch.number, (part,), topic_id))
+    def _from_kafka(self, topic_id: str | None, parts: Sequence[OffsetRange]) -> Iterator[list[Message]]:
+        reader = RangeReader(self._settings, Batch(self._topic, self._batch.number, tuple(parts), topic_id))
         yield from reader
         self.gaps += reader.gaps
         self.expired += reader.expired
 
-    def _stored(self, manifest: Manifest, part: OffsetRange) -> Iterator[Message]:
-        for table in _TABLES:
-            for rows in read_table(self._store, manifest, table):
-                for row in rows.to_pylist():
-                    place = Coordinates.parse(row["sample_id"])
-                    if place.partition == part.partition and part.start <= place.offset < part.end:
-                        yield _message(place, row)
+    def _stored(self, manifest: Manifest, parts: Sequence[OffsetRange]) -> Iterator[list[Message]]:
+        """Yield those messages of a batch that are in the parts, in chunks that bound the memory."""
+        # Each table has its rows in order.
+        tables = (self._rows(manifest, table, parts) for table in _TABLES)
+        found = byte_count = 0
+        chunk: list[Message] = []
+        for message in heapq.merge(*tables, key=lambda message: (message.partition, message.offset)):
+            chunk.append(message)
+            byte_count += len(message.value or b"")
+            if len(chunk) == _CHUNK_MESSAGES or byte_count >= _CHUNK_BYTES:
+                yield chunk
+                found += len(chunk)
+                chunk, byte_count = [], 0
+        yield chunk
+        self.gaps += sum(map(len, parts)) - found - len(chunk)
+
+    def _rows(self, manifest: Manifest, table: str, parts: Sequence[OffsetRange]) -> Iterator[Message]:
+        wanted: dict[int, list[range]] = {}
+        for part in parts:
+            wanted.setdefault(part.partition, []).append(range(part.start, part.end))
+        for rows in read_table(self._store, manifest, table, batch_rows=_ROWS_AT_ONCE):
+            for row in rows.to_pylist():
+                place = Coordinates.parse(row["sample_id"])
+                if any(place.offset in offsets for offsets in wanted.get(place.partition, ())):
+                    yield _message(place, row)
 
 
 class BatchFinder:

@@ -23,14 +23,17 @@ def planned(store: ObjectStore) -> ObjectStore:
 
 def test_replays_are_numbered_in_a_log_of_their_own(ummp: Ummp, planned: ObjectStore) -> None:
     asked = ("replay", TOPIC, "--partition", "0", "--from", "5", "--to", "14", "--json")
-    assert ummp.here(*asked).document == {"batch": f"{TOPIC}.replay~00000001", "messages": 10}
+    assert ummp.here(*asked).document == {"batches": [f"{TOPIC}.replay~00000001"], "messages": 10}
     # A deliberate repetition is another batch.
-    assert ummp.here(*asked).document["batch"] == f"{TOPIC}.replay~00000002"
+    assert ummp.here(*asked).document["batches"] == [f"{TOPIC}.replay~00000002"]
     assert OffsetLog(planned).get(f"{TOPIC}.replay~00000001").ranges == (OffsetRange(0, 5, 15),)
     whole = ummp.here("replay", f"{TOPIC}~00000002")
-    assert whole.out == f"Batch {TOPIC}.replay~00000003 replays 10 messages as soon as `ummp up` runs.\n"
+    assert whole.out == f"Batch {TOPIC}.replay~00000003: 10 messages are replayed as soon as `ummp up` runs.\n"
     again = ummp.here("replay", f"{TOPIC}.replay~00000001", "--json").document
-    assert again == {"batch": f"{TOPIC}.replay~00000004", "messages": 10}
+    assert again == {"batches": [f"{TOPIC}.replay~00000004"], "messages": 10}
+    cut = ummp.here(*asked[:-1], UMMP_INTAKE__MAX_BATCH_MESSAGES="4")
+    assert cut.out.startswith(f"Batch {TOPIC}.replay~00000005 and 2 more: 10 messages")
+    assert OffsetLog(planned).get(f"{TOPIC}.replay~00000007").ranges == (OffsetRange(0, 13, 15),)
     newest = OffsetLog(planned).last(TOPIC)
     assert newest is not None
     assert newest.number == 2

@@ -31,6 +31,7 @@ from ummp_assets_tests.datasets.batches import TOPIC, texts
 from ummp_assets_tests.datasets.conftest import Committer
 from ummp_assets_tests.datasets.test_promotion import commit_rows, document, take_down
 from ummp_assets_tests.datasets.test_takedown import NOW, SECRET, commit_all, put_takedowns
+from ummp_assets_tests.messages.deployments import nobody_listens
 
 
 @pytest.fixture
@@ -148,10 +149,11 @@ def test_a_reader_with_a_broker_asks_the_store_only_at_events(
 
 def test_a_reader_asks_the_store_when_no_broker_answers(settings: Settings, commit_samples: Committer) -> None:
     commit_samples(texts("birds", 3))
-    nobody = settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:9", "kafka_timeout_seconds": 0.2})
-    stream = open_dataset("birds", settings=nobody).iter_batches(follow=True, idle_seconds=2)
-    commit_samples(texts("birds", 2, 10))
-    assert offsets(stream) == [0, 1, 2, 3, 4]
+    with nobody_listens() as address:
+        alone = settings.model_copy(update={"kafka_bootstrap_servers": address, "kafka_timeout_seconds": 0.2})
+        stream = open_dataset("birds", settings=alone).iter_batches(follow=True, idle_seconds=0.2)
+        commit_samples(texts("birds", 2, 10))
+        assert offsets(stream) == [0, 1, 2, 3, 4]
 
 
 def test_follow_gives_every_sample_once_as_versions_come(
