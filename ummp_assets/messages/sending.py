@@ -83,7 +83,13 @@ def send_records(
         with broker_errors(settings):
             for position, (topic, record) in enumerate(records):
                 headers = list(record.headers)
-                under_way.append((position, producer.send(topic, key=record.key, value=record.value, headers=headers)))
+                try:
+                    future = producer.send(topic, key=record.key, value=record.value, headers=headers)
+                except KafkaError:
+                    # It is too large, or its topic is unknown: those before it are on their way all the same.
+                    settle()
+                    raise
+                under_way.append((position, future))
                 if len(under_way) >= _WINDOW:
                     settle()
             settle()

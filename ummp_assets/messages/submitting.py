@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kafka import KafkaProducer
-from kafka.errors import RetriableError
+from kafka.errors import MessageSizeTooLargeError, RetriableError
 from pydantic import ValidationError
 
-from ummp_assets.errors import BrokerUnavailable, InvalidInput
+from ummp_assets.errors import BrokerRefused, BrokerUnavailable, InvalidInput
 from ummp_assets.messages.clients import broker_errors, close_producer, make_producer
 from ummp_assets.messages.schemas import RequestMessage
 from ummp_assets.messages.topics import PRIORITIES, ensure_topics, topic_names
@@ -123,22 +123,26 @@ def submit(
         request_timeout_ms=int(min(_REQUEST_SECONDS, delivery_seconds / 2) * 1000),
         max_block_ms=int(settings.kafka_timeout_seconds * 1000),
     )
+    failure: BrokerUnavailable | BrokerRefused | InvalidInput | None = None
     try:
         with broker_errors(settings):
             _send_all(producer, topic, requests, fields, ledger)
             ledger.wait(at_most=0)
-    except BrokerUnavailable as error:
-        raise BrokerUnavailable(settings.bootstrap_servers, ledger.describe(error.__cause__ or error)) from error
-    except InvalidInput as error:
-        ledger.wait(at_most=0)
-        raise InvalidInput(ledger.describe(error)) from error
+    except (BrokerUnavailable, BrokerRefused, InvalidInput) as error:
+        failure = error
     finally:
-        ledger.settle(_CLOSE_SECONDS)
+        ledger.settle(delivery_seconds if isinstance(failure, InvalidInput) else _CLOSE_SECONDS)
         close_producer(producer, _CLOSE_SECONDS)
         if on_acknowledged:
             on_acknowledged(ledger.acknowledged)
+    # Now that nothing is on its way any more, the number is exact.
     if ledger.lost:
-        raise BrokerUnavailable(settings.bootstrap_servers, ledger.describe(ledger.lost))
+        raise BrokerUnavailable(settings.bootstrap_servers, ledger.describe(ledger.lost)) from failure
+    if isinstance(failure, InvalidInput):
+        raise InvalidInput(ledger.describe(failure)) from failure
+    if failure is not None:
+        said = ledger.describe(failure.__cause__ or failure)
+        raise type(failure)(settings.bootstrap_servers, said) from failure
     return ledger.submission(topic)
 
 
@@ -159,9 +163,13 @@ def _send_all(
         ledger.wait(at_most=_WINDOW)
         if ledger.lost:
             return
-        ledger.sent += 1
         value = message.model_dump_json(by_alias=True, exclude_none=True).encode()
-        future = producer.send(topic, value=value, key=message.dataset.encode())
+        try:
+            future = producer.send(topic, value=value, key=message.dataset.encode())
+        except MessageSizeTooLargeError as error:
+            ledger.refuse(Refusal(position, message.uri, str(error)))
+            continue
+        ledger.sent += 1
         future.add_callback(ledger.acknowledge)
         future.add_errback(ledger.fail, position, message.uri)
 

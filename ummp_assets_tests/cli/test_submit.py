@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from kafka import TopicPartition
 
+from ummp_assets.errors import InvalidInput
 from ummp_assets.messages.clients import make_consumer
 from ummp_assets.messages.embedded import start_broker
 from ummp_assets.messages.reading import read_watermarks
@@ -226,6 +227,25 @@ def test_submit_says_what_was_acknowledged_when_the_broker_is_lost(tmp_path: Pat
     assert 0 < told[-1] <= 1_000
     del failure
     gc.collect()
+
+
+def test_submit_refuses_what_no_request_to_a_broker_can_hold_and_sends_the_rest(broker_settings: Settings) -> None:
+    large = {"uri": "u1", "attributes": {"text": "x" * 34_000_000}}
+    submission = submit(["u0", large, "u2"], dataset="a", settings=broker_settings)
+    assert (submission.acknowledged, submission.refused) == (2, 1)
+    assert [(refusal.position, refusal.uri) for refusal in submission.refusals] == [(2, "u1")]
+    assert "larger than the maximum request size" in submission.refusals[0].cause
+    assert _messages(broker_settings, submission.topic) == 2
+
+
+def test_submit_counts_what_was_acknowledged_when_its_source_fails(broker_settings: Settings) -> None:
+    def uris() -> Iterator[str]:
+        yield from (f"u{number}" for number in range(300))
+        raise InvalidInput("line 301 is no UTF-8")
+
+    with pytest.raises(InvalidInput, match=r"line 301 is no UTF-8; 300 requests were acknowledged before"):
+        submit(uris(), dataset="a", settings=broker_settings)
+    assert _messages(broker_settings, topic_names(broker_settings).requests_normal) == 300
 
 
 def _messages(settings: Settings, topic: str) -> int:
