@@ -65,6 +65,31 @@ def _check_broker(settings: Settings) -> Check:
     return Check("broker", "ok", f"{settings.bootstrap_servers} answers and has all topics")
 
 
+def _check_batches(settings: Settings) -> Check:
+    from ummp_assets.cli.attention import exhausted_batches, topic_problem
+    from ummp_assets.messages.attempts import explain_exhausted
+    from ummp_assets.messages.offset_log import OffsetLog
+    from ummp_assets.messages.reading import read_topic_ends
+    from ummp_assets.messages.topics import Role, topic_names
+    from ummp_assets.storage.objects import open_store
+
+    topics = [topic for role in Role for topic in topic_names(settings).of_role(role)]
+    try:
+        store = open_store(settings)
+        log, ends = OffsetLog(store), read_topic_ends(settings, *topics)
+        problems = [topic_problem(topic, log.last(topic), ends.get(topic)) for topic in topics]
+        exhausted = exhausted_batches(settings, store)
+    except (UmmpError, OSError):
+        # Each has a check of its own, which says what to do.
+        return Check("batches", "note", "not looked at, as the broker, the store or the web UI does not answer")
+    if replaced := [problem for problem in problems if problem]:
+        return Check("batches", "failed", " ".join(replaced))
+    if exhausted:
+        advice = " ".join(explain_exhausted(settings, key) for key in exhausted)
+        return Check("batches", "failed", f"{len(exhausted)} batches have used up their attempts", advice)
+    return Check("batches", "ok", "every topic is the one that its batches came from, none is out of attempts")
+
+
 def _check_store(settings: Settings) -> Check:
     from ummp_assets.storage.objects import open_store
 
@@ -138,4 +163,5 @@ _CHECKS: dict[str, Callable[[Settings], Check]] = {
     "store": _check_store,
     "index": _check_index,
     "dagster": _check_dagster,
+    "batches": _check_batches,
 }

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ummp_assets.cli.outcomes import BatchOutcomes
+    from ummp_assets.messages.ranges import Batch
+    from ummp_assets.messages.reading import TopicEnds
     from ummp_assets.settings import Settings
     from ummp_assets.storage.objects import ObjectStore
 
@@ -24,13 +26,14 @@ _SHOWN_BATCHES = 10
 
 @dataclass(frozen=True, slots=True)
 class _TopicState:
-    """`waiting`: messages that no batch holds yet; None where UMMP only writes to the topic."""
+    """`waiting`: messages that no batch holds yet; None where UMMP only writes to the topic or cannot go on with it."""
 
     topic: str
     exists: bool
     messages: int
     waiting: int | None
     batches: int
+    problem: str | None
 
 
 @click.command("status")
@@ -45,7 +48,7 @@ class _TopicState:
 )
 @json_option
 def status_command(last: int, reasons: bool, thresholds: tuple[str, ...], as_json: bool) -> None:
-    """Show what waits in each topic, the newest batches, their outcomes, failed runs and dead letters.
+    """Show what waits in each topic, the newest batches, their outcomes and failed runs, and what needs a person.
 
     Lag and batches come from the broker and the store; runs only while `ummp up` runs on this home. With --reasons:
     quantiles of what each rule measured in the newest batches, and how many samples a threshold would have kept.
@@ -54,6 +57,7 @@ def status_command(last: int, reasons: bool, thresholds: tuple[str, ...], as_jso
         _show_reasons(last, thresholds, as_json)
         return
     from ummp_assets.cli.outcomes import read_outcomes, sum_outcomes
+    from ummp_assets.messages.attempts import explain_exhausted
     from ummp_assets.settings import load_settings
     from ummp_assets.storage.objects import open_store
 
@@ -61,20 +65,24 @@ def status_command(last: int, reasons: bool, thresholds: tuple[str, ...], as_jso
     store = open_store(settings)
     topics = _topics(settings, store)
     batches = [read_outcomes(store, batch) for batch in _newest(settings, store, last)]
-    runs, failed = _runs(settings)
+    runs, failed, exhausted = _runs(settings, store)
     outcomes = {
         modality: {"messages": item.messages, **asdict(item)} for modality, item in sum_outcomes(batches).items()
     }
     counts = sum((batch.reasons for batch in batches), start=Counter[str]())
     if as_json:
         document = {"topics": topics, "batches": [_batch(batch) for batch in batches], "outcomes": outcomes}
-        print_json({**document, "reasons": dict(counts.most_common()), "runs": runs, "failed_runs": failed})
+        document |= {"reasons": dict(counts.most_common()), "runs": runs, "failed_runs": failed}
+        print_json({**document, "exhausted_batches": exhausted})
         return
     console = answers()
     _print_topics(console, topics)
     _print_batches(console, batches)
     _print_outcomes(console, outcomes, counts)
     _print_runs(console, runs, failed)
+    problems = [state.problem for state in topics if state.problem]
+    for sentence in [*problems, *(explain_exhausted(settings, key) for key in exhausted)]:
+        console.print(f"needs you: {sentence}", style="red", soft_wrap=True, markup=False)
 
 
 def _show_reasons(last: int, thresholds: tuple[str, ...], as_json: bool) -> None:
@@ -98,29 +106,25 @@ def _show_reasons(last: int, thresholds: tuple[str, ...], as_json: bool) -> None
 
 def _topics(settings: "Settings", store: "ObjectStore") -> list[_TopicState]:
     from ummp_assets.messages.offset_log import OffsetLog
-    from ummp_assets.messages.reading import read_watermarks
+    from ummp_assets.messages.reading import read_topic_ends
     from ummp_assets.messages.topics import Role, topic_names
 
     names = topic_names(settings)
     planned = {topic for role in Role for topic in names.of_role(role)}
-    watermarks = read_watermarks(settings, *names.all())
-    log = OffsetLog(store)
-    states = []
-    for topic in names.all():
-        marks = watermarks.get(topic, {})
-        last = log.last(topic) if topic in planned else None
-        ends = last.ends if last else {}
-        waiting = sum(mark.high - max(mark.low, ends.get(partition, 0)) for partition, mark in marks.items())
-        states.append(
-            _TopicState(
-                topic,
-                topic in watermarks,
-                sum(mark.high - mark.low for mark in marks.values()),
-                max(0, waiting) if topic in planned else None,
-                last.number if last else 0,
-            )
-        )
-    return states
+    ends, log = read_topic_ends(settings, *names.all()), OffsetLog(store)
+    return [_topic_state(topic, ends.get(topic), log.last(topic), topic in planned) for topic in names.all()]
+
+
+def _topic_state(topic: str, ends: "TopicEnds | None", last: "Batch | None", planned: bool) -> _TopicState:
+    from ummp_assets.cli.attention import topic_problem
+
+    marks = ends.watermarks if ends else {}
+    problem = topic_problem(topic, last, ends)
+    taken = last.ends if last else {}
+    waiting = sum(mark.high - max(mark.low, taken.get(partition, 0)) for partition, mark in marks.items())
+    messages = sum(mark.high - mark.low for mark in marks.values())
+    known = waiting if planned and not problem else None
+    return _TopicState(topic, ends is not None, messages, known, last.number if last else 0, problem)
 
 
 def _newest(settings: "Settings", store: "ObjectStore", limit: int) -> "list[Any]":
@@ -133,18 +137,21 @@ def _newest(settings: "Settings", store: "ObjectStore", limit: int) -> "list[Any
     return [batch for topic in topics for batch in islice(latest_batches(store, topic, limit), limit)]
 
 
-def _runs(settings: "Settings") -> tuple[dict[str, int] | None, list[Any]]:
+def _runs(settings: "Settings", store: "ObjectStore") -> tuple[dict[str, int] | None, list[Any], list[str]]:
+    """Return the runs by state, those that failed for good, and the batches that are not tried again."""
+    from ummp_assets.cli.attention import exhausted_batches
     from ummp_assets.cli.stack.home import running_state
     from ummp_assets.cli.stack.web_ui import WebUi
 
     state = running_state(settings.home_path)
     if state is None or state.ui_url is None:
-        return None, []
+        return None, [], []
     ui = WebUi(state.ui_url)
     try:
-        return ui.count_runs(), [run for run in ui.failed_runs() if not run.will_retry]
+        failed = [run for run in ui.failed_runs() if not run.will_retry]
+        return ui.count_runs(), failed, exhausted_batches(settings, store)
     except OSError:
-        return None, []
+        return None, [], []
 
 
 def _batch(batch: "BatchOutcomes") -> dict[str, Any]:

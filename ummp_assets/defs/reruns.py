@@ -4,23 +4,47 @@ A step's own policy bridges minutes. A longer outage of the broker, the store or
 key is used up; so the sensor asks again under a new one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 import dagster as dg
-from dagster import DagsterRunStatus
+from dagster import DagsterRunStatus, RunRecord
 
+from ummp_assets.messages.attempts import MAX_ATTEMPTS, wait_seconds
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.progress import done_through, is_done
 from ummp_assets.messages.ranges import Batch, batch_key
 from ummp_assets.storage.objects import ObjectStore
 
-__all__ = ["find_reruns"]
+__all__ = ["Reruns", "find_reruns"]
 
-_FIRST_WAIT_SECONDS = 60.0
-_MAX_WAIT_SECONDS = 3_600.0
-_MAX_ATTEMPTS = 24
 _LOOKED_AT = 100
+_WILL_RETRY_TAG = "dagster/will_retry"
+
+_MISSED_RETRY_SECONDS = 20.0
+"""After so long a retry that Dagster announced, but did not start, never comes.
+
+Its daemon looks for new failures every 5 s, by the event, which is written before the run's status. One that it sees
+between the two it takes for a run that did not fail, and does not look at it again (Dagster 1.13); the run is then
+tagged as to be retried for ever.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reruns:
+    """What became of the failed batches of a topic.
+
+    Parameters
+    ----------
+    due:
+        Batches to ask for again, each with its next attempt's number.
+    exhausted:
+        Keys of those that have used up their attempts: a person has to look.
+    """
+
+    due: tuple[tuple[Batch, int], ...]
+    exhausted: tuple[str, ...]
 
 
 def find_reruns(
@@ -30,11 +54,12 @@ def find_reruns(
     last_stages: Iterable[str],
     last_number: int,
     now: datetime,
-) -> Iterator[tuple[Batch, int]]:
-    """Yield each unfinished batch whose runs have all failed and that is due again, with its next attempt's number.
+) -> Reruns:
+    """Return the unfinished batches whose runs have all failed and that are due again.
 
-    The first repetition is due 60 s after the failure, each later one after twice as long, at most an hour; after 24 a
-    person has to look. Runs that somebody cancelled, and those that Dagster itself retries, are left alone.
+    The first repetition is due 60 s after the failure, each later one after twice as long, at most an hour. Runs that
+    somebody cancelled are left alone, and those that Dagster itself retries, unless it has missed them: such a run is
+    untagged, so that Dagster does not start a second one.
 
     Parameters
     ----------
@@ -43,22 +68,33 @@ def find_reruns(
     """
     stages = tuple(last_stages)
     first = done_through(store, topic) + 1
+    due: list[tuple[Batch, int]] = []
+    exhausted: list[str] = []
     for number in range(first, min(last_number, first + _LOOKED_AT) + 1):
         key = batch_key(topic, number)
         if is_done(store, key, stages):
             continue
-        attempt = _due_attempt(instance, key, now)
-        if attempt:
-            yield OffsetLog(store).get(key), attempt
+        failed = _failed_runs(instance, key)
+        if len(failed) >= MAX_ATTEMPTS:
+            exhausted.append(key)
+        elif failed and _is_due(instance, failed, now):
+            due.append((OffsetLog(store).get(key), len(failed) + 1))
+    return Reruns(tuple(due), tuple(exhausted))
 
 
-def _due_attempt(instance: dg.DagsterInstance, key: str, now: datetime) -> int | None:
-    records = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": key}), limit=_MAX_ATTEMPTS + 1)
+def _failed_runs(instance: dg.DagsterInstance, key: str) -> list[RunRecord]:
+    """Return the runs of a batch, the newest first, or none unless all have failed."""
+    records = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": key}), limit=MAX_ATTEMPTS)
     failed = [record for record in records if record.dagster_run.status == DagsterRunStatus.FAILURE]
-    if not records or len(failed) < len(records) or len(failed) > _MAX_ATTEMPTS:
-        return None
-    if failed[0].dagster_run.tags.get("dagster/will_retry") == "true":
-        return None
-    wait_seconds = min(_FIRST_WAIT_SECONDS * 2 ** (len(failed) - 1), _MAX_WAIT_SECONDS)
-    ended_seconds = failed[0].end_time or failed[0].update_timestamp.timestamp()
-    return len(failed) + 1 if now.timestamp() - ended_seconds >= wait_seconds else None
+    return failed if len(failed) == len(records) else []
+
+
+def _is_due(instance: dg.DagsterInstance, failed: list[RunRecord], now: datetime) -> bool:
+    newest = failed[0]
+    waited_seconds = now.timestamp() - (newest.end_time or newest.update_timestamp.timestamp())
+    if newest.dagster_run.tags.get(_WILL_RETRY_TAG) != "true":
+        return waited_seconds >= wait_seconds(len(failed))
+    if waited_seconds < _MISSED_RETRY_SECONDS:
+        return False
+    instance.add_run_tags(newest.dagster_run.run_id, {_WILL_RETRY_TAG: "false"})
+    return True

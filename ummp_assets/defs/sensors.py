@@ -10,6 +10,7 @@ from ummp_assets.defs.jobs import JOBS, LAST_STAGES
 from ummp_assets.defs.partitions import BATCHES
 from ummp_assets.defs.reruns import find_reruns
 from ummp_assets.defs.same_store import require_same_store
+from ummp_assets.messages.attempts import explain_exhausted
 from ummp_assets.messages.planning import Tick, plan_tick
 from ummp_assets.messages.ranges import Batch
 from ummp_assets.messages.topics import Role, topic_names
@@ -60,11 +61,13 @@ def _make_sensor(role: Role, status: dg.DefaultSensorStatus) -> dg.SensorDefinit
         for problem in tick.problems:
             context.log.error(problem)
         requests = [_run_request(settings, role, batch) for batch in tick.batches]
+        exhausted: list[str] = []
         for topic, newest in tick.newest.items():
             again = find_reruns(context.instance, store, topic, LAST_STAGES[role], newest, now)
-            requests += [_run_request(settings, role, batch, attempt) for batch, attempt in again]
+            requests += [_run_request(settings, role, batch, attempt) for batch, attempt in again.due]
+            exhausted += [explain_exhausted(settings, key) for key in again.exhausted]
         if not requests:
-            return dg.SensorResult(skip_reason=_idle(tick), cursor=tick.cursor)
+            return dg.SensorResult(skip_reason=_idle(tick, exhausted), cursor=tick.cursor)
         return dg.SensorResult(
             run_requests=requests,
             dynamic_partitions_requests=[BATCHES[role].build_add_request([batch.key for batch in tick.batches])],
@@ -93,6 +96,6 @@ def _queued(instance: dg.DagsterInstance, settings: Settings, role: Role) -> dic
     }
 
 
-def _idle(tick: Tick) -> str:
+def _idle(tick: Tick, exhausted: list[str]) -> str:
     waiting = [f"{count:,} messages wait in {topic}" for topic, count in tick.waiting.items() if count]
-    return "; ".join([*tick.problems, *waiting]) or "no new messages"
+    return "; ".join([*tick.problems, *exhausted, *waiting]) or "no new messages"

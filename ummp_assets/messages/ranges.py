@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ummp_assets.errors import InvalidInput, OffsetsWentBack, TopicReplaced
 from ummp_assets.settings import IntakeSettings
 
-__all__ = ["Batch", "OffsetRange", "Plan", "Watermarks", "batch_key", "parse_key", "plan_batches"]
+__all__ = ["Batch", "OffsetRange", "Plan", "Watermarks", "batch_key", "next_offsets", "parse_key", "plan_batches"]
 
 _KEY = re.compile(r"(?P<topic>[A-Za-z0-9._-]+)~(?P<number>\d{8})")
 
@@ -136,10 +136,8 @@ def plan_batches(
         A partition ends before the last batch does: messages were lost, or the topic was made anew on a broker without
         topic ids.
     """
-    if last:
-        last.require_same_topic(topic_id)
     cut: list[Batch] = []
-    starts = _starts(topic, last, watermarks)
+    starts = next_offsets(topic, last, watermarks, topic_id)
     number = last.number if last else 0
     waiting = sum(mark.high - starts[partition] for partition, mark in watermarks.items())
     while len(cut) < room and waiting:
@@ -159,7 +157,12 @@ def plan_batches(
     return Plan(tuple(cut), waiting)
 
 
-def _starts(topic: str, last: Batch | None, watermarks: Mapping[int, Watermarks]) -> dict[int, int]:
+def next_offsets(
+    topic: str, last: Batch | None, watermarks: Mapping[int, Watermarks], topic_id: str | None = None
+) -> dict[int, int]:
+    """Return where the batch after the last one starts in each partition; raises as `plan_batches` does."""
+    if last:
+        last.require_same_topic(topic_id)
     ends = last.ends if last else {}
     gone_back = {partition: mark.high for partition, mark in watermarks.items() if mark.high < ends.get(partition, 0)}
     if gone_back or ends.keys() - watermarks.keys():

@@ -24,6 +24,7 @@ def test_doctor_finds_all_well_with_a_broker(with_broker: Ummp) -> None:
         "store": "ok",
         "index": "ok",
         "dagster": "note",
+        "batches": "ok",
     }
     assert "`ummp submit` create them" in found["broker"]["advice"]
     assert "`ummp up`" in found["dagster"]["advice"]

@@ -7,10 +7,13 @@ import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import should_retry
 
 from ummp_assets.defs.reruns import find_reruns
+from ummp_assets.messages.attempts import explain_exhausted
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange
+from ummp_assets.settings import load_settings
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import StageWriter
 
@@ -40,7 +43,7 @@ def _due(instance: dg.DagsterInstance, store: ObjectStore, after_seconds: float)
     moment = datetime.now(UTC) + timedelta(seconds=after_seconds)
     return [
         (batch.number, attempt)
-        for batch, attempt in find_reruns(instance, store, TOPIC, STAGES, last_number=3, now=moment)
+        for batch, attempt in find_reruns(instance, store, TOPIC, STAGES, last_number=3, now=moment).due
     ]
 
 
@@ -59,13 +62,23 @@ def test_failed_batch_is_due_a_minute_later_and_twice_as_late_each_time(
     assert (_due(instance, store, 230), _due(instance, store, 241)) == ([], [(2, 4)])
 
 
-def test_wait_ends_at_an_hour_and_attempts_at_twenty_four(
+def test_wait_ends_at_an_hour_and_attempts_at_twenty_five(
     instance: dg.DagsterInstance, store: ObjectStore, batches: list[Batch]
 ) -> None:
     _fail(instance, batches[0], times=24)
     assert (_due(instance, store, 3_590), _due(instance, store, 3_601)) == ([], [(1, 25)])
     _fail(instance, batches[0])
-    assert _due(instance, store, 100_000) == []
+    found = find_reruns(instance, store, TOPIC, STAGES, last_number=3, now=NOW + timedelta(days=2))
+    assert (found.due, found.exhausted) == ((), (batches[0].key,))
+
+
+def test_person_is_told_how_a_batch_without_attempts_left_goes_on_or_ends() -> None:
+    settings = load_settings(topic_prefix="ummp")
+    said = explain_exhausted(settings, f"{TOPIC}~00000001")
+    assert "failed 25 times and is not tried again" in said
+    assert said.endswith(f'; or give it up: ummp abandon {TOPIC}~00000001 --reason "..."')
+    # Only requests claim contents, so that only they can be given up.
+    assert "ummp abandon" not in explain_exhausted(settings, "ummp.labels~00000001")
 
 
 @pytest.mark.parametrize("status", [DagsterRunStatus.STARTED, DagsterRunStatus.NOT_STARTED, DagsterRunStatus.CANCELED])
@@ -81,7 +94,22 @@ def test_run_that_dagster_retries_itself_is_left_to_it(
     instance: dg.DagsterInstance, store: ObjectStore, batches: list[Batch]
 ) -> None:
     _fail(instance, batches[0], tags={"dagster/will_retry": "true"})
+    assert _due(instance, store, 15) == []
+    create_run_for_test(instance, tags={"dagster/partition": batches[0].key}, status=DagsterRunStatus.STARTED)
     assert _due(instance, store, 1_000) == []
+
+
+def test_retry_that_dagster_announced_and_missed_is_asked_for_and_started_once(
+    instance: dg.DagsterInstance, store: ObjectStore, batches: list[Batch]
+) -> None:
+    _fail(instance, batches[0], tags={"dagster/will_retry": "true"})
+    [run] = instance.get_runs()
+    assert should_retry(run, instance)
+
+    assert _due(instance, store, 21) == [(1, 2)]
+
+    [run] = instance.get_runs()
+    assert not should_retry(run, instance)
 
 
 def test_finished_batch_is_not_asked_for_but_one_without_its_dead_letters_is(

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, SensorInstigatorData, TickStatus
-from dagster._core.test_utils import create_test_daemon_workspace_context
+from dagster._core.test_utils import create_run_for_test, create_test_daemon_workspace_context
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon.sensor import execute_sensor_iteration
@@ -107,6 +107,25 @@ def test_idle_sensor_says_what_waits(instance: dg.DagsterInstance, tmp_path: Pat
 
     assert result.skip_reason is not None
     assert result.skip_reason.skip_message == f"1,234 messages wait in {topic}"
+
+
+def test_idle_sensor_names_a_batch_without_attempts_left_and_the_command_that_ends_it(
+    instance: dg.DagsterInstance, deployment: Deployment, settings: Settings
+) -> None:
+    ensure_topics(settings)
+    topic = topic_names(settings).requests_normal
+    send(settings, topic, [request()])
+    first = _tick(instance, deployment)
+    key = f"{topic}~00000001"
+    for _ in range(25):
+        instance.report_run_failed(create_run_for_test(instance, tags={"dagster/partition": key}))
+
+    result = _tick(instance, deployment, first.cursor)
+
+    assert result.skip_reason is not None
+    said = result.skip_reason.skip_message or ""
+    assert said.startswith(f"batch {key} failed 25 times and is not tried again")
+    assert said.endswith(f'ummp abandon {key} --reason "..."')
 
 
 @pytest.mark.parametrize(

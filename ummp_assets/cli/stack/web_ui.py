@@ -2,17 +2,19 @@
 
 import http.client
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["FailedRun", "WebUi"]
+__all__ = ["FailedRun", "RunCount", "WebUi"]
 
 _LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries {
   loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
 _DAEMONS = "{ instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
 _FAILED = """query ($limit: Int!) { runsOrError(filter: {statuses: [FAILURE]}, limit: $limit) { ... on Runs { results {
   runId endTime tags { key value } } } } }"""
+_BATCHES_A_QUERY = 50
 _STATUSES = {"queued": ["QUEUED"], "running": ["STARTING", "STARTED"], "failed": ["FAILURE"], "succeeded": ["SUCCESS"]}
 
 
@@ -24,6 +26,14 @@ class FailedRun:
     batch: str | None
     ended_seconds: float | None
     will_retry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunCount:
+    """Runs of one batch."""
+
+    failed: int
+    all: int
 
 
 class WebUi:
@@ -60,6 +70,16 @@ class WebUi:
         answer = self._ask(f"{{ {fields} }}")
         return {name: answer[name]["count"] for name in _STATUSES}
 
+    def count_runs_of(self, batches: Sequence[str]) -> dict[str, RunCount]:
+        """Return the number of runs of each batch."""
+        found = {}
+        for start in range(0, len(batches), _BATCHES_A_QUERY):
+            part = batches[start : start + _BATCHES_A_QUERY]
+            answer = self._ask("{ " + " ".join(_count_of(number, key) for number, key in enumerate(part)) + " }")
+            for number, key in enumerate(part):
+                found[key] = RunCount(answer[f"failed{number}"]["count"], answer[f"all{number}"]["count"])
+        return found
+
     def failed_runs(self, limit: int = 10) -> list[FailedRun]:
         """Return the latest failed runs, the newest first."""
         found = []
@@ -92,3 +112,12 @@ class WebUi:
         if data is None:
             raise OSError(f"{self.url} refused a query: {answer.get('errors')}")
         return data
+
+
+def _count_of(number: int, batch: str) -> str:
+    tags = f'tags: [{{key: "dagster/partition", value: {json.dumps(batch)}}}]'
+    counted = "{ ... on Runs { count } }"
+    return (
+        f"failed{number}: runsOrError(filter: {{{tags}, statuses: [FAILURE]}}) {counted} "
+        f"all{number}: runsOrError(filter: {{{tags}}}) {counted}"
+    )
