@@ -19,6 +19,8 @@ from ummp_assets.settings import Settings
 __all__ = ["Record", "send_once"]
 
 _CLOSE_SECONDS = 5.0
+# kafka-python's sender pauses so long between the steps of each transaction: with its 100 ms one took 0.44 s, now 0.14.
+_RETRY_BACKOFF_MS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def send_once(
         No broker answered; whether the records were sent is decided by the next call.
     """
     marker = f"{settings.topic_prefix}.outbox.{name}"
-    producer = make_producer(settings, transactional_id=marker)
+    producer = make_producer(settings, transactional_id=marker, retry_backoff_ms=_RETRY_BACKOFF_MS)
     try:
         with broker_errors(settings):
             producer.init_transactions()
@@ -65,7 +67,7 @@ def send_once(
             _within_limit(lambda: _send(producer, marker, topic, records, number, limit_seconds), limit_seconds)
             return True
     finally:
-        close_producer(producer, _CLOSE_SECONDS)
+        close_producer(producer, min(limit_seconds, _CLOSE_SECONDS))
 
 
 def _within_limit(transaction: Callable[[], None], limit_seconds: float) -> None:
