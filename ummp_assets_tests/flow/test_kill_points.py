@@ -22,8 +22,7 @@ def _run(place: Place, key: str, *options: str) -> dict[str, int]:
     """Run some of a batch's stages in a process that is killed at every point; return the kills by stage."""
     done = subprocess.run(
         [sys.executable, "-m", "ummp_assets_tests.flow.kill_points", key, *options],
-        # A killed process keeps its share of a host's connections for 20 s.
-        env={**os.environ, **place.environment, "UMMP_FETCH__MAX_CONNECTIONS_PER_HOST": "256"},
+        env={**os.environ, **place.environment},
         capture_output=True,
         text=True,
         check=False,
