@@ -4,20 +4,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ummp_assets.errors import ManifestMissing
 from ummp_assets.messages.intake import UNREADABLE
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch
 from ummp_assets.reasons import Outcome
 from ummp_assets.records import Modality
 from ummp_assets.storage.abandoned import STAGE as ABANDONMENT
+from ummp_assets.storage.accounting import CLEAN_STAGES
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import Manifest, read_manifest
+from ummp_assets.storage.stages import Manifest, find_manifest
 
 __all__ = ["STAGES", "BatchOutcomes", "ModalityOutcomes", "latest_batches", "read_outcomes", "sum_outcomes"]
 
-_CLEAN_STAGES = {Modality.TEXT: "clean_text", Modality.IMAGE: "clean_images", Modality.AUDIO: "clean_audio"}
-STAGES = ("requests", "downloads", *_CLEAN_STAGES.values(), "training_shards", "dataset_commits")
+STAGES = ("requests", "downloads", *CLEAN_STAGES.values(), "training_shards", "dataset_commits")
 """The stages of a request batch whose manifests tell what became of its messages; the last one ends its way."""
 
 
@@ -89,7 +88,7 @@ def read_outcomes(store: ObjectStore, batch: Batch) -> BatchOutcomes:
             if entry.modality != UNREADABLE:
                 counts = modalities.setdefault(entry.modality, ModalityOutcomes())
                 setattr(counts, entry.outcome, getattr(counts, entry.outcome) + entry.count)
-    for modality, stage in _CLEAN_STAGES.items():
+    for modality, stage in CLEAN_STAGES.items():
         if stage in manifests:
             modalities[modality.value].byte_count = int(manifests[stage].numbers["bytes_in"])
         if "training_shards" in manifests:
@@ -120,7 +119,6 @@ def sum_outcomes(batches: Iterable[BatchOutcomes]) -> dict[str, ModalityOutcomes
 
 def _manifests(store: ObjectStore, key: str) -> Iterator[Manifest]:
     for stage in (*STAGES, ABANDONMENT):
-        try:
-            yield read_manifest(store, stage, key)
-        except ManifestMissing:
-            continue
+        manifest = find_manifest(store, stage, key)
+        if manifest is not None:
+            yield manifest

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 
 from ummp_assets.datasets.history import catch_up
-from ummp_assets.errors import InvalidInput, ManifestMissing
+from ummp_assets.errors import InvalidInput
 from ummp_assets.messages.dead_letters import send_dead_letters
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.replays import source_topic
@@ -24,7 +24,7 @@ from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.index import Index, SampleEntry
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.promotions import Promotion, PromotionIndex, release_owners
-from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, read_table
+from ummp_assets.storage.stages import Manifest, StageWriter, find_manifest, read_manifest, read_table
 from ummp_assets.storage.twin_index import TwinIndex
 
 __all__ = ["abandon_batch", "note_copies_of_abandoned"]
@@ -92,13 +92,8 @@ def note_copies_of_abandoned(store: ObjectStore, index: Index, batch: str) -> No
 
 
 def _manifests(store: ObjectStore, batch: str) -> dict[str, Manifest]:
-    found = {}
-    for stage in (*_BEFORE, "dataset_commits"):
-        try:
-            found[stage] = read_manifest(store, stage, batch)
-        except ManifestMissing:
-            continue
-    return found
+    found = ((stage, find_manifest(store, stage, batch)) for stage in (*_BEFORE, "dataset_commits"))
+    return {stage: manifest for stage, manifest in found if manifest is not None}
 
 
 def _write_stage(store: ObjectStore, index: Index, batch: str, manifests: dict[str, Manifest], why: str) -> None:

@@ -2,21 +2,29 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 
 from ummp_assets.datasets.changes import Change
 from ummp_assets.datasets.packing import type_name
-from ummp_assets.datasets.shards import CLEAN_STAGES, FEATURE_STAGES, STAGE, shard_key
+from ummp_assets.datasets.shards import STAGE, shard_key
 from ummp_assets.datasets.versions import Column, Shard
-from ummp_assets.errors import ManifestMissing
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.replays import is_replay
 from ummp_assets.reasons import Outcome
+from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import FileEntry, Manifest, OutcomeCount, read_manifest
+from ummp_assets.storage.stages import FileEntry, Manifest, OutcomeCount, find_manifest, read_manifest
 
-__all__ = ["batch_changes", "batch_manifests", "batch_watermark", "columns_of"]
+__all__ = [
+    "batch_changes",
+    "batch_manifests",
+    "batch_watermark",
+    "change_without_rows",
+    "columns_of",
+    "committed_manifests",
+]
 
 _STAGES = ("requests", "downloads", *CLEAN_STAGES.values(), *FEATURE_STAGES.values(), STAGE)
 
@@ -38,34 +46,46 @@ def batch_changes(store: ObjectStore, batch: str) -> dict[str, Change]:
             key = shard_key(table, entry)
             shards[key.dataset].append(_shard(key.modality, key.split, entry))
             columns[key.dataset].setdefault(key.modality, columns_of(store, entry.path))
-    rules = {f"{item.stage}.{name}": version for item in manifests for name, version in item.rules.items()}
-    code_versions = {item.stage: item.code_version for item in manifests}
     watermark = batch_watermark(store, batch)
-    return {
-        dataset: Change(
-            cause="batch",
-            batches=(batch,),
+    changes = {}
+    for dataset in sorted(shards):
+        rejected = change_without_rows(dataset, batch, manifests)
+        changes[dataset] = replace(
+            rejected,
             added=tuple((shard, (batch,)) for shard in shards[dataset]),
             columns=columns[dataset],
-            outcomes=_outcomes(dataset, manifests, shards[dataset]),
-            rules=rules,
-            code_versions=code_versions,
+            outcomes=tuple(sorted([*rejected.outcomes, *_stored(dataset, shards[dataset])])),
             watermark=watermark,
         )
-        for dataset in sorted(shards)
-    }
+    return changes
+
+
+def change_without_rows(dataset: str, batch: str, manifests: Sequence[Manifest]) -> Change:
+    """Return what a batch brings to a dataset beside rows: its rejections, and its versions of rules and code."""
+    return Change(
+        cause="batch",
+        batches=(batch,),
+        outcomes=[item for manifest in manifests for item in manifest.outcomes if item.dataset == dataset],
+        rules={f"{item.stage}.{name}": version for item in manifests for name, version in item.rules.items()},
+        code_versions={item.stage: item.code_version for item in manifests},
+    )
 
 
 def batch_manifests(store: ObjectStore, batch: str) -> list[Manifest]:
-    """Return the manifests of all stages that a batch went through, in order, `training_shards` last."""
-    found = []
-    for stage in _STAGES[:-1]:
-        try:
-            found.append(read_manifest(store, stage, batch))
-        except ManifestMissing:
-            # A batch of a shortened flow: the stages that it went through state its outcomes.
-            continue
-    return [*found, read_manifest(store, STAGE, batch)]
+    """Return the manifests of all stages that a batch went through, in order, `training_shards` last.
+
+    Raises
+    ------
+    ManifestMissing
+        The stage `training_shards` has not committed the batch.
+    """
+    return [*committed_manifests(store, batch, _STAGES[:-1]), read_manifest(store, STAGE, batch)]
+
+
+def committed_manifests(store: ObjectStore, batch: str, stages: Sequence[str] = _STAGES) -> list[Manifest]:
+    """Return the manifests that the stages of a batch have committed so far, in order."""
+    found = (find_manifest(store, stage, batch) for stage in stages)
+    return [manifest for manifest in found if manifest is not None]
 
 
 def batch_watermark(store: ObjectStore, batch: str) -> dict[str, dict[str, int]]:
@@ -87,10 +107,8 @@ def _shard(modality: str, split: str, entry: FileEntry) -> Shard:
     return Shard(entry.path, modality, split, entry.rows, entry.byte_count, entry.sha256, entry.footer_sha256)
 
 
-def _outcomes(dataset: str, manifests: Sequence[Manifest], shards: Sequence[Shard]) -> tuple[OutcomeCount, ...]:
-    rejected = [item for manifest in manifests for item in manifest.outcomes if item.dataset == dataset]
-    stored: Counter[str] = Counter()
+def _stored(dataset: str, shards: Sequence[Shard]) -> list[OutcomeCount]:
+    rows: Counter[str] = Counter()
     for shard in shards:
-        stored[shard.modality] += shard.rows
-    kept = [OutcomeCount(dataset, modality, Outcome.STORED.value, "", count) for modality, count in stored.items()]
-    return tuple(sorted([*rejected, *kept]))
+        rows[shard.modality] += shard.rows
+    return [OutcomeCount(dataset, modality, Outcome.STORED.value, "", count) for modality, count in rows.items()]

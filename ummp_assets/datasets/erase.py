@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ummp_assets.datasets.batch_content import batch_manifests
-from ummp_assets.datasets.shard_files import ShardWriter, read_shard
+from ummp_assets.datasets.shard_files import ShardWriter, read_sample_ids, read_shard
 from ummp_assets.datasets.shards import STAGE, shard_key
 from ummp_assets.errors import ManifestCorrupt, ManifestMissing
 from ummp_assets.reasons import Reason
@@ -188,11 +188,7 @@ def _holds(store: ObjectStore, manifest: Manifest, sample_ids: AbstractSet[str])
 
 
 def _count_held(store: ObjectStore, entry: FileEntry, sample_ids: AbstractSet[str]) -> int:
-    return sum(
-        sample_id in sample_ids
-        for rows in read_shard(store, entry.path, entry.footer_sha256, columns=["sample_id"])
-        for sample_id in rows.column("sample_id").to_pylist()
-    )
+    return sum(sample_id in sample_ids for sample_id in read_sample_ids(store, entry.path, entry.footer_sha256))
 
 
 def _stays(manifest: Manifest, item: Rejection, sample_ids: AbstractSet[str]) -> bool:

@@ -12,20 +12,21 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
-from ummp_assets.datasets.batch_content import batch_manifests, batch_watermark, columns_of
+from ummp_assets.datasets.batch_content import batch_manifests, batch_watermark, change_without_rows, columns_of
 from ummp_assets.datasets.changes import Change, make_version
 from ummp_assets.datasets.commit import STAGE as COMMITS
 from ummp_assets.datasets.commit import revise_change
 from ummp_assets.datasets.history import put_next_version
 from ummp_assets.datasets.replacing import Without
 from ummp_assets.datasets.rewriting import revise_shards, shard_from
-from ummp_assets.datasets.shard_files import ShardWriter, read_shard
-from ummp_assets.datasets.shards import CLEAN_STAGES, FEATURE_STAGES, shard_key, write_shards
+from ummp_assets.datasets.shard_files import ShardWriter, read_sample_ids, read_shard
 from ummp_assets.datasets.shards import STAGE as SHARDS
+from ummp_assets.datasets.shards import shard_key, write_shards
 from ummp_assets.datasets.versions import DatasetVersion, Shard, dataset_path, read_shards, read_version
 from ummp_assets.reasons import Outcome, Reason
 from ummp_assets.records import RAW_SCHEMA
 from ummp_assets.settings import Settings
+from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES
 from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.local_store import LocalStore
@@ -171,16 +172,14 @@ def _commit(
 
 
 def _with_batch(store: ObjectStore, dataset: str, batch: str, change: Change) -> Change:
-    """Return the change with the batch and what its commit left out, since no row was stored: its rejections, rules and
-    versions of code."""
-    manifests = batch_manifests(store, batch)
-    rejected = [item for manifest in manifests for item in manifest.outcomes if item.dataset == dataset]
+    """Return the change with the batch and what its commit left out, since no row was stored."""
+    rejected = change_without_rows(dataset, batch, batch_manifests(store, batch))
     return replace(
         change,
-        batches=(batch,),
-        outcomes=[*change.outcomes, *rejected],
-        rules={f"{item.stage}.{name}": version for item in manifests for name, version in item.rules.items()},
-        code_versions={item.stage: item.code_version for item in manifests},
+        batches=rejected.batches,
+        outcomes=[*change.outcomes, *rejected.outcomes],
+        rules=rejected.rules,
+        code_versions=rejected.code_versions,
     )
 
 
@@ -201,5 +200,4 @@ def _without(
 
 def _ids(store: ObjectStore, shards: Sequence[Shard]) -> Iterator[str]:
     for shard in shards:
-        for rows in read_shard(store, shard.path, shard.footer_sha256, columns=["sample_id"]):
-            yield from rows.column("sample_id").to_pylist()
+        yield from read_sample_ids(store, shard.path, shard.footer_sha256)

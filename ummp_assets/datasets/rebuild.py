@@ -20,11 +20,12 @@ from ummp_assets.datasets.packing import is_packed
 from ummp_assets.datasets.promote import RunStages
 from ummp_assets.datasets.replication import copy_object, hash_object
 from ummp_assets.datasets.shard_files import read_shard
-from ummp_assets.datasets.shards import CLEAN_STAGES, FEATURE_STAGES, write_shards
+from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.versions import DatasetVersion, Shard, latest_version, read_shards, read_version
 from ummp_assets.datasets.withdrawals import is_withdrawn
 from ummp_assets.errors import InvalidInput, ObjectNotFound
 from ummp_assets.settings import Settings
+from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES
 from ummp_assets.storage.index import Index, open_index
 from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import ObjectStore

@@ -8,7 +8,7 @@ import pyarrow as pa
 from ummp_assets.datasets.changes import Change
 from ummp_assets.datasets.revisions import Revision
 from ummp_assets.datasets.rewriting import RewrittenShard, revise_shards
-from ummp_assets.datasets.shard_files import read_shard
+from ummp_assets.datasets.shard_files import read_sample_ids
 from ummp_assets.datasets.versions import DatasetVersion, Shard, read_shards
 from ummp_assets.messages.ranges import parse_key
 from ummp_assets.messages.replays import BatchFinder, is_replay
@@ -42,14 +42,10 @@ def replace_replayed(
     replays = [batch for batch in change.batches if is_replay(parse_key(batch)[0])]
     if parent is None or not replays:
         return []
-    ids = {sample_id for shard, _ in change.added for sample_id in _ids(store, shard)}
+    added = (shard for shard, _ in change.added)
+    ids = {name for shard in added for name in read_sample_ids(store, shard.path, shard.footer_sha256)}
     finder = BatchFinder(store)
     batches = {batch for sample_id in ids for batch in finder.of(sample_id, replays[0])}
     paths = {shard.path for shard in known.shards_of(parent.dataset, batches)}
     shards: Sequence[Shard] = [shard for shard in read_shards(store, parent) if shard.path in paths]
     return revise_shards(store, settings, parent.dataset, shards, Without(ids))
-
-
-def _ids(store: ObjectStore, shard: Shard) -> list[str]:
-    parts = read_shard(store, shard.path, shard.footer_sha256, columns=["sample_id"])
-    return [sample_id for rows in parts for sample_id in rows.column("sample_id").to_pylist()]

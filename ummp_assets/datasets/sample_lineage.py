@@ -7,19 +7,18 @@ from dataclasses import asdict
 from typing import Any
 
 from ummp_assets.datasets.history import catch_up
-from ummp_assets.datasets.shards import CLEAN_STAGES, FEATURE_STAGES
 from ummp_assets.datasets.shards import STAGE as SHARDS
 from ummp_assets.datasets.withdrawals import is_withdrawn
-from ummp_assets.errors import ManifestMissing
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.replays import BatchFinder
 from ummp_assets.records import Coordinates
+from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES
 from ummp_assets.storage.dataset_index import DatasetIndex, IndexedShard
 from ummp_assets.storage.index import Index, SampleEntry
 from ummp_assets.storage.label_index import LabelEntry, LabelIndex
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.row_lookup import find_row, holds_sample
-from ummp_assets.storage.stages import MEASUREMENTS, Manifest, read_manifest, read_table
+from ummp_assets.storage.stages import MEASUREMENTS, Manifest, find_manifest, read_table
 from ummp_assets.storage.takedown_index import taken_down
 
 __all__ = ["UNDER_WAY", "message_lineage", "sample_lineage", "shard_range"]
@@ -90,7 +89,7 @@ def message_lineage(store: ObjectStore, index: Index, coordinates: Coordinates) 
     if batch is None:
         return None
     for stage, table in _OTHERS.items():
-        manifest = _manifest(store, stage, batch.key)
+        manifest = find_manifest(store, stage, batch.key)
         if manifest is not None:
             row = _other_row(store, manifest, table, coordinates)
             return {"message": {**_coordinates(coordinates), "batch": batch.key, "stage": stage, **row}}
@@ -123,15 +122,8 @@ def shard_range(store: ObjectStore, shard: IndexedShard) -> dict[str, Any]:
 
 
 def _manifests(store: ObjectStore, batch: str) -> dict[str, Manifest]:
-    found = ((stage, _manifest(store, stage, batch)) for stage in _REQUESTS)
+    found = ((stage, find_manifest(store, stage, batch)) for stage in _REQUESTS)
     return {stage: manifest for stage, manifest in found if manifest is not None}
-
-
-def _manifest(store: ObjectStore, stage: str, batch: str) -> Manifest | None:
-    try:
-        return read_manifest(store, stage, batch)
-    except ManifestMissing:
-        return None
 
 
 def _row(store: ObjectStore, manifest: Manifest | None, table: str, sample_id: str) -> dict[str, Any] | None:

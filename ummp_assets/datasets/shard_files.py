@@ -19,7 +19,15 @@ from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import FileEntry, explain_failure, hash_file
 from ummp_assets.storage.tables import hash_footer
 
-__all__ = ["ShardKey", "ShardWriter", "check_footer", "read_shard", "reading_shard", "scan_batch_rows"]
+__all__ = [
+    "ShardKey",
+    "ShardWriter",
+    "check_footer",
+    "read_sample_ids",
+    "read_shard",
+    "reading_shard",
+    "scan_batch_rows",
+]
 
 _ROW_GROUP_BYTES = 8 * 2**20
 _MAX_PAGE_BYTES = 2**30
@@ -179,6 +187,12 @@ def reading_shard(store: ObjectStore, path: str) -> Iterator[None]:
         if isinstance(explained, ManifestCorrupt):
             explained = ManifestCorrupt(_advice(store, path, error))
         raise explained from error
+
+
+def read_sample_ids(store: ObjectStore, path: str, footer_sha256: str) -> Iterator[str]:
+    """Yield the sample id of each row of a shard, in order; raises as `read_shard` does."""
+    for rows in read_shard(store, path, footer_sha256, columns=["sample_id"], batch_rows=65_536):
+        yield from rows.column("sample_id").to_pylist()
 
 
 def scan_batch_rows(entries: Iterable[FileEntry]) -> int:

@@ -14,15 +14,14 @@ from ummp_assets.datasets.splits import split_of, split_rule
 from ummp_assets.errors import AccountingMismatch
 from ummp_assets.records import Modality
 from ummp_assets.settings import Settings
+from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import FileEntry, Manifest, read_manifest, read_table, stage_path
 
-__all__ = ["CLEAN_STAGES", "CODE_VERSION", "FEATURE_STAGES", "STAGE", "shard_key", "write_shards"]
+__all__ = ["CODE_VERSION", "STAGE", "shard_key", "write_shards"]
 
 STAGE = "training_shards"
 CODE_VERSION = "2"
-CLEAN_STAGES = {Modality.TEXT: "clean_text", Modality.IMAGE: "clean_images", Modality.AUDIO: "clean_audio"}
-FEATURE_STAGES = {Modality.TEXT: "text_features", Modality.IMAGE: "image_features", Modality.AUDIO: "audio_features"}
 
 _IDENTITY = ("sample_id", "dataset")
 

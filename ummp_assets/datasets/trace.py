@@ -12,7 +12,7 @@ from typing import Any
 
 from ummp_assets.datasets.history import catch_up
 from ummp_assets.datasets.sample_lineage import message_lineage, sample_lineage, shard_range
-from ummp_assets.datasets.shard_files import read_shard
+from ummp_assets.datasets.shard_files import read_sample_ids
 from ummp_assets.datasets.versions import list_datasets, read_shards, read_version
 from ummp_assets.datasets.withdrawals import is_withdrawn
 from ummp_assets.errors import InvalidInput, ManifestCorrupt
@@ -117,8 +117,7 @@ def sample_ids_of(store: ObjectStore, index: Index, target: str) -> Iterator[str
     version = version_named(store, target)
     if version:
         for shard in read_shards(store, read_version(store, *version)):
-            for rows in read_shard(store, shard.path, shard.footer_sha256, columns=["sample_id"]):
-                yield from rows.column("sample_id").to_pylist()
+            yield from read_sample_ids(store, shard.path, shard.footer_sha256)
         return
     (document,) = find_lineage(store, index, target)
     if "sample_ids" not in document:
@@ -177,8 +176,7 @@ def _ids_in(store: ObjectStore, shard: IndexedShard) -> list[str]:
     entry = next((item for item in read_shards(store, version) if item.path == shard.path), None)
     if entry is None:
         raise ManifestCorrupt(f"version {shard.added} of {shard.dataset} does not name {shard.path}")
-    parts = read_shard(store, shard.path, entry.footer_sha256, columns=["sample_id"], batch_rows=65_536)
-    return [sample_id for rows in parts for sample_id in rows.column("sample_id").to_pylist()]
+    return list(read_sample_ids(store, shard.path, entry.footer_sha256))
 
 
 def _batch(store: ObjectStore, key: str) -> dict[str, Any]:

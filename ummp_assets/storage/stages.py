@@ -38,6 +38,7 @@ __all__ = [
     "OutcomeCount",
     "StageWriter",
     "explain_failure",
+    "find_manifest",
     "hash_file",
     "read_manifest",
     "read_table",
@@ -58,13 +59,20 @@ def stage_path(stage: str, batch: str, name: str = "manifest.json") -> str:
 
 def read_manifest(store: ObjectStore, stage: str, batch: str) -> Manifest:
     """Return what a stage committed for a batch; raises `ManifestMissing` when it never did."""
+    manifest = find_manifest(store, stage, batch)
+    if manifest is None:
+        address = store.uri(stage_path(stage, batch))
+        raise ManifestMissing(f"stage {stage} has not committed batch {batch} ({address}): materialize it first")
+    return manifest
+
+
+def find_manifest(store: ObjectStore, stage: str, batch: str) -> Manifest | None:
+    """Return what a stage committed for a batch, or None when it never did."""
     path = stage_path(stage, batch)
     try:
         return Manifest.from_json(store.read(path), store.uri(path))
     except ObjectNotFound:
-        raise ManifestMissing(
-            f"stage {stage} has not committed batch {batch} ({store.uri(path)}): materialize it first"
-        ) from None
+        return None
 
 
 def read_table(
