@@ -97,7 +97,7 @@ def _order(targets: Mapping[str, str], reason: str, requested_by: str | None) ->
 
 
 def _affected(settings: "Settings", order: "TakedownMessage") -> "list[SampleEntry]":
-    from ummp_assets.datasets.takedown import samples_named_by
+    from ummp_assets.datasets.standing_orders import samples_named_by
     from ummp_assets.storage.index import open_index
     from ummp_assets.storage.takedown_index import TakedownEntry
 

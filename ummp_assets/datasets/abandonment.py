@@ -9,7 +9,11 @@ are noted for `promote_twins`, which lets the first of them into its dataset fro
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 
+from ummp_assets.datasets.batch_content import committed_manifests
+from ummp_assets.datasets.events import publish_ready_event
 from ummp_assets.datasets.history import catch_up
+from ummp_assets.datasets.removal import remove_forbidden
+from ummp_assets.datasets.sample_records import record_rejected
 from ummp_assets.errors import InvalidInput
 from ummp_assets.messages.dead_letters import send_dead_letters
 from ummp_assets.messages.offset_log import OffsetLog
@@ -24,7 +28,7 @@ from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.index import Index, SampleEntry
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.promotions import Promotion, PromotionIndex, release_owners
-from ummp_assets.storage.stages import Manifest, StageWriter, find_manifest, read_manifest, read_table
+from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, read_table
 from ummp_assets.storage.twin_index import TwinIndex
 
 __all__ = ["abandon_batch", "note_copies_of_abandoned"]
@@ -65,8 +69,11 @@ def abandon_batch(store: ObjectStore, index: Index, settings: Settings, batch: s
     given_up = read_manifest(store, STAGE, batch)
     messages = list(_entries(store, given_up, "outcomes"))
     lost = list(_lost_samples(store, manifests, {entry.sample_id for entry in messages}))
-    index.record_samples([*messages, *lost])
+    record_rejected(store, index, batch, committed_manifests(store, batch), [*messages, *lost])
     _release(index, settings, lost)
+    # As `commit_batch` does: an order that came before this moment left the batch alone.
+    for version in remove_forbidden(store, index, settings, batch):
+        publish_ready_event(settings, store, version)
     stages = [name for name in _BEFORE if name in manifests]
     return send_dead_letters(store, settings, batch, [*stages, STAGE]).rows("samples") if stages else 0
 
@@ -92,8 +99,7 @@ def note_copies_of_abandoned(store: ObjectStore, index: Index, batch: str) -> No
 
 
 def _manifests(store: ObjectStore, batch: str) -> dict[str, Manifest]:
-    found = ((stage, find_manifest(store, stage, batch)) for stage in (*_BEFORE, "dataset_commits"))
-    return {stage: manifest for stage, manifest in found if manifest is not None}
+    return {item.stage: item for item in committed_manifests(store, batch, (*_BEFORE, "dataset_commits"))}
 
 
 def _write_stage(store: ObjectStore, index: Index, batch: str, manifests: dict[str, Manifest], why: str) -> None:
@@ -139,10 +145,12 @@ def _lost_samples(store: ObjectStore, manifests: dict[str, Manifest], dead: Coll
 
 
 def _entries(store: ObjectStore, manifest: Manifest, table: str) -> Iterator[SampleEntry]:
-    for rows in read_table(store, manifest, table, columns=["sample_id", "dataset", "modality", "uri"]):
+    """Yield the samples of a table, with their hashes where it has those: by them a takedown finds the raw bytes."""
+    hashes = ["sha256"] if table == "samples" else []
+    for rows in read_table(store, manifest, table, columns=["sample_id", "dataset", "modality", "uri", *hashes]):
         for row in rows.to_pylist():
             yield SampleEntry(
-                **row, batch=manifest.batch, sha256=None, outcome=_REASON.outcome.value, reason=_REASON.value
+                **{"sha256": None, **row}, batch=manifest.batch, outcome=_REASON.outcome.value, reason=_REASON.value
             )
 
 

@@ -1,6 +1,5 @@
 """Stage `dataset_commits`: a batch's shards become the next version of each dataset in it."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,24 +10,21 @@ from ummp_assets.datasets.adjust import adjust_dataset, takedown_outcomes
 from ummp_assets.datasets.batch_content import batch_changes
 from ummp_assets.datasets.changes import Change, make_version
 from ummp_assets.datasets.compaction import Compactor
-from ummp_assets.datasets.erase import erase_samples
 from ummp_assets.datasets.history import put_next_version
+from ummp_assets.datasets.removal import remove_forbidden
 from ummp_assets.datasets.replacing import replace_replayed
 from ummp_assets.datasets.revisions import Reviser
 from ummp_assets.datasets.rewriting import RewrittenShard, forbidden_samples, revise_shards
-from ummp_assets.datasets.sample_records import record_batch_samples, record_taken_down
+from ummp_assets.datasets.sample_records import record_batch_samples
+from ummp_assets.datasets.standing_orders import forbid_downloads
 from ummp_assets.datasets.versions import DatasetVersion, read_version
-from ummp_assets.errors import ManifestMissing
 from ummp_assets.reasons import Outcome
 from ummp_assets.settings import Settings
 from ummp_assets.storage.abandoned import require_not_abandoned
 from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.promotions import release_owners
-from ummp_assets.storage.stages import Manifest, OutcomeCount, StageWriter, read_manifest, read_table
-from ummp_assets.storage.takedown_index import TakedownEntry, TakedownIndex, taken_down
-from ummp_assets.storage.twin_index import TwinIndex
+from ummp_assets.storage.stages import OutcomeCount, StageWriter
 
 __all__ = ["CODE_VERSION", "COMMIT_SCHEMA", "STAGE", "commit_batch", "revise_change"]
 
@@ -74,11 +70,12 @@ def commit_batch(store: ObjectStore, index: Index, settings: Settings, batch: st
     record_batch_samples(store, index, batch)
     note_copies_of_abandoned(store, index, batch)
     # Before the versions, too: none shall hold a twin of what was taken down.
-    _forbidden_downloads(store, index, batch)
+    forbid_downloads(store, index, batch)
     versions = [
         version for dataset, change in changes.items() for version in _commit(store, index, settings, dataset, change)
     ]
-    _erase_forbidden(store, index, settings, batch, changes)
+    # After them: what was taken down while the batch was on its way, stored or not.
+    versions += remove_forbidden(store, index, settings, batch, _forbidden_rows(store, index, settings, changes))
     _write_stage(store, batch, versions)
     return versions
 
@@ -128,58 +125,13 @@ def _with_replaced(dataset: str, change: Change, replaced: Sequence[RewrittenSha
     )
 
 
-def _erase_forbidden(
-    store: ObjectStore, index: Index, settings: Settings, batch: str, changes: Mapping[str, Change]
-) -> None:
-    """Take out of the batch's stages what was taken down while it was on its way, stored or not."""
-    by_dataset = _forbidden_downloads(store, index, batch)
+def _forbidden_rows(store: ObjectStore, index: Index, settings: Settings, changes: Mapping[str, Change]) -> set[str]:
+    """Return the ids of rows that a takedown names by their content alone, which the downloads do not tell."""
+    rows: set[str] = set()
     for dataset, change in changes.items():
         reviser = Reviser(index, dataset, settings.datasets)
-        by_dataset[dataset] |= forbidden_samples(store, [shard for shard, _ in change.added], reviser)
-    for dataset, ids in sorted(by_dataset.items()):
-        if ids:
-            # Again: rows may share their content with what was found among the downloads.
-            adjust_dataset(store, index, settings, dataset, touched=[batch])
-            release_owners(index, settings.clean, dataset, sorted(ids))
-            erase_samples(store, DatasetIndex(index), settings, batch, ids)
-            record_taken_down(index, index.find_samples(sample_ids=sorted(ids)))
-
-
-def _forbidden_downloads(store: ObjectStore, index: Index, batch: str) -> defaultdict[str, set[str]]:
-    """Return by dataset the downloaded samples of a batch that an order names, and those with the same content.
-
-    Most are in no shard: a sample that the clean stages reject has raw bytes all the same. The contents of what is
-    found are refused from now on.
-    """
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    if TakedownIndex(index).is_empty():
-        return found
-    try:
-        downloads = read_manifest(store, "downloads", batch)
-    except ManifestMissing:
-        return found
-    orders = _orders_for(store, index, downloads)
-    twins = TwinIndex(index)
-    for sample_id, order in orders.items():
-        same = twins.with_same_content([sample_id])
-        entries = index.find_samples(sample_ids=sorted(same))
-        contents = twins.contents_of(same) | {entry.sha256 for entry in entries if entry.sha256}
-        TakedownIndex(index).record(replace(order, kind="sha256", target=digest) for digest in sorted(contents))
-        for entry in entries:
-            if entry.batch == batch:
-                found[entry.dataset].add(entry.sample_id)
-    return found
-
-
-def _orders_for(store: ObjectStore, index: Index, downloads: Manifest) -> dict[str, TakedownEntry]:
-    """Return by sample id an order that names a downloaded sample."""
-    orders: dict[str, TakedownEntry] = {}
-    for rows in read_table(store, downloads, "samples", columns=["sample_id", "uri", "sha256"]):
-        ids, uris, digests = (rows.column(name).to_pylist() for name in ("sample_id", "uri", "sha256"))
-        named = taken_down(index, uris=uris, sha256s=digests, sample_ids=ids)
-        for names in zip(ids, uris, digests, strict=True):
-            orders.update((names[0], named[name]) for name in names if name in named)
-    return orders
+        rows |= forbidden_samples(store, [shard for shard, _ in change.added], reviser)
+    return rows
 
 
 def _write_stage(store: ObjectStore, batch: str, versions: list[DatasetVersion]) -> None:

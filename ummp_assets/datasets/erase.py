@@ -13,17 +13,28 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from ummp_assets.datasets.batch_content import batch_manifests
+from ummp_assets.datasets.batch_content import committed_manifests
 from ummp_assets.datasets.shard_files import ShardWriter, read_sample_ids, read_shard
 from ummp_assets.datasets.shards import STAGE, shard_key
-from ummp_assets.errors import ManifestCorrupt, ManifestMissing
+from ummp_assets.errors import ManifestCorrupt, ObjectNotFound
 from ummp_assets.reasons import Reason
 from ummp_assets.records import Rejection
 from ummp_assets.settings import Settings
+from ummp_assets.storage.abandoned import STAGE as ABANDONMENT
 from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import MEASUREMENTS, FileEntry, Manifest, StageWriter, read_table, stage_path
+from ummp_assets.storage.stages import (
+    MEASUREMENTS,
+    FileEntry,
+    Manifest,
+    StageWriter,
+    find_manifest,
+    read_table,
+    stage_path,
+)
+from ummp_assets.storage.takedown_index import message_ids_of
 
 __all__ = ["ErasedStage", "erase_samples"]
 
@@ -47,10 +58,10 @@ class ErasedStage:
 def erase_samples(
     store: ObjectStore, known: DatasetIndex, settings: Settings, batch: str, sample_ids: AbstractSet[str]
 ) -> list[ErasedStage]:
-    """Write each stage of a batch anew without these samples, and delete the files that held them.
+    """Write each stage that a batch went through anew without these samples, and delete the files that held them.
 
     The requests stay: they hold no content, and say what was asked for. Shards that a version holds stay until the
-    version is purged.
+    version is purged. What the stage `abandonment` states of a message stays, too: it is a dead letter.
 
     Raises
     ------
@@ -69,13 +80,10 @@ def erase_samples(
 def _erase_once(
     store: ObjectStore, known: DatasetIndex, settings: Settings, batch: str, sample_ids: AbstractSet[str]
 ) -> list[ErasedStage]:
-    try:
-        manifests = batch_manifests(store, batch)
-    except ManifestMissing:
-        return []
     erased: list[ErasedStage] = []
     renewed: dict[str, str] = {}
-    for manifest in manifests:
+    dead = _dead_messages(store, batch)
+    for manifest in committed_manifests(store, batch):
         current = replace(manifest, inputs={**manifest.inputs, **_known_inputs(manifest, renewed)})
         if manifest.stage == STAGE:
             rows, current = _erase_shards(store, settings, current, sample_ids)
@@ -83,12 +91,12 @@ def _erase_once(
         elif manifest.stage == _REQUESTS:
             continue
         else:
-            rows, blobs, current = _erase_rows(store, current, sample_ids)
+            rows, blobs, current = _erase_rows(store, current, sample_ids, dead)
         if current != manifest:
             renewed[manifest.stage] = current.sha256
             store.write(stage_path(manifest.stage, batch), current.to_json())
-            _delete_left(store, known, manifest, current)
             erased.append(ErasedStage(manifest.stage, batch, rows, tuple(blobs)))
+        _delete_left(store, known, manifest, current, sample_ids)
     return [item for item in erased if item.rows]
 
 
@@ -96,8 +104,15 @@ def _known_inputs(manifest: Manifest, renewed: dict[str, str]) -> dict[str, str]
     return {stage: digest for stage, digest in renewed.items() if stage in manifest.inputs}
 
 
+def _dead_messages(store: ObjectStore, batch: str) -> set[str]:
+    """Return the ids of the messages that have their outcome since the batch was given up."""
+    given_up = find_manifest(store, ABANDONMENT, batch)
+    parts = read_table(store, given_up, "outcomes", columns=["sample_id"]) if given_up else ()
+    return {name for rows in parts for name in rows.column("sample_id").to_pylist()}
+
+
 def _erase_rows(
-    store: ObjectStore, manifest: Manifest, sample_ids: AbstractSet[str]
+    store: ObjectStore, manifest: Manifest, sample_ids: AbstractSet[str], dead: AbstractSet[str]
 ) -> tuple[int, list[str], Manifest]:
     gone = 0
     blobs: list[str] = []
@@ -112,7 +127,7 @@ def _erase_rows(
                 writer.write(name, keep)
                 gone += drop.num_rows if name != MEASUREMENTS else 0
                 if manifest.stage == _RAW and drop.num_rows:
-                    rejections += [_taken_down(row) for row in drop.select(_OUTCOME_COLUMNS).to_pylist()]
+                    rejections += _taken_down(drop, dead)
                     blobs += [path for path in drop.column("blob").to_pylist() if path]
         writer.reject(rejections)
         # Before the manifest: once it stands, a call after a crash no longer learns which blobs there were.
@@ -161,12 +176,33 @@ def _without(
         return writer.finish().get(key, [])
 
 
-def _delete_left(store: ObjectStore, known: DatasetIndex, old: Manifest, new: Manifest) -> None:
-    kept = {entry.path for entries in new.tables.values() for entry in entries}
-    for entries in old.tables.values():
-        for entry in entries:
-            if entry.path not in kept and not known.find_shards(entry.path):
-                store.delete(entry.path)
+def _delete_left(
+    store: ObjectStore, known: DatasetIndex, old: Manifest, new: Manifest, sample_ids: AbstractSet[str]
+) -> None:
+    """Delete the files that the new manifest names no more, and what killed attempts left that holds a sample."""
+    replaced, kept = _paths(old), _paths(new)
+    for info in store.list(stage_path(new.stage, new.batch, "")[:-1]):
+        is_left = info.path.endswith(".parquet") and info.path not in kept
+        holds = is_left and (info.path in replaced or _file_holds(store, info.path, sample_ids))
+        if holds and not known.find_shards(info.path):
+            store.delete(info.path)
+
+
+def _paths(manifest: Manifest) -> set[str]:
+    return {entry.path for entries in manifest.tables.values() for entry in entries}
+
+
+def _file_holds(store: ObjectStore, path: str, sample_ids: AbstractSet[str]) -> bool:
+    with (
+        suppress(ObjectNotFound, pa.ArrowException, OSError),
+        store.open(path) as file,
+        pq.ParquetFile(file) as parquet,
+    ):
+        if "sample_id" in parquet.schema_arrow.names:
+            parts = parquet.iter_batches(columns=["sample_id"])
+            return any(not sample_ids.isdisjoint(rows.column(0).to_pylist()) for rows in parts)
+    # Without ids, or no table at all: the collection of garbage takes it in time.
+    return False
 
 
 def _tables(manifest: Manifest) -> list[str]:
@@ -204,9 +240,10 @@ def _rejections(store: ObjectStore, manifest: Manifest) -> Iterator[Rejection]:
             yield Rejection(**row)
 
 
-def _taken_down(row: dict[str, str]) -> Rejection:
-    sample_id, dataset, modality, uri = (row[name] for name in _OUTCOME_COLUMNS)
-    return Rejection(sample_id, dataset, modality, uri, Reason.TAKEDOWN, Reason.TAKEDOWN.meaning)
+def _taken_down(rows: pa.RecordBatch, dead: AbstractSet[str]) -> Iterator[Rejection]:
+    for row in rows.select(_OUTCOME_COLUMNS).to_pylist():
+        if dead.isdisjoint(message_ids_of(row["sample_id"])):
+            yield Rejection(**row, reason=Reason.TAKEDOWN, detail=Reason.TAKEDOWN.meaning)
 
 
 def _schema(store: ObjectStore, manifest: Manifest, table: str) -> pa.Schema:

@@ -26,6 +26,7 @@ from ummp_assets.datasets.versions import DatasetVersion, Shard, dataset_path, r
 from ummp_assets.reasons import Outcome, Reason
 from ummp_assets.records import RAW_SCHEMA
 from ummp_assets.settings import Settings
+from ummp_assets.storage.abandoned import is_abandoned
 from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES
 from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.index import Index
@@ -48,8 +49,8 @@ _HIDDEN = tuple(f"stages/{stage}/" for stage in (*CLEAN_STAGES.values(), *FEATUR
 def promote_twins(store: ObjectStore, index: Index, settings: Settings, run_stages: RunStages) -> list[DatasetVersion]:
     """Carry out the promotions that wait, and return the version of each dataset and batch that adds some.
 
-    A twin whose batch is on its way waits until that is committed. One that the rules refuse by now, or whose raw bytes
-    are gone, stays out.
+    A twin whose batch is on its way waits until that is committed. One that the rules refuse by now, whose raw bytes
+    are gone or whose batch was given up stays out.
 
     Raises
     ------
@@ -67,6 +68,8 @@ def promote_twins(store: ObjectStore, index: Index, settings: Settings, run_stag
         entry = entries.get(item.sample_id)
         if entry is not None and store.exists(stage_path(COMMITS, entry.batch)):
             due[item.dataset, entry.batch].append(item)
+        elif entry is not None and is_abandoned(store, entry.batch):
+            PromotionIndex(index).strike_out([item])
     versions = []
     for (dataset, batch), items in sorted(due.items()):
         reasons = {item.sample_id: entries[item.sample_id].reason or "" for item in items}

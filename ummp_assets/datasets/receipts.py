@@ -12,16 +12,26 @@ from ummp_assets.datasets.withdrawals import Withdrawal
 from ummp_assets.errors import ObjectNotFound
 from ummp_assets.messages.outbox import Record, send_once
 from ummp_assets.messages.topics import topic_names
-from ummp_assets.reasons import Outcome, Reason
+from ummp_assets.reasons import Outcome
 from ummp_assets.settings import Settings
 from ummp_assets.storage.index import SampleEntry
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.takedown_index import TakedownEntry
 
-__all__ = ["SCHEMA", "Receipt", "publish_receipt", "read_receipt", "receipt_path", "stored_before", "write_receipt"]
+__all__ = [
+    "SCHEMA",
+    "Receipt",
+    "publish_receipt",
+    "read_receipt",
+    "receipt_path",
+    "stored_before",
+    "unfinished_samples",
+    "write_receipt",
+]
 
 SCHEMA = "ummp.takedown-receipt/1"
 
+_LISTS = ("samples", "erased", "withdrawn", "orders")
 _SAMPLE_FIELDS = ("sample_id", "dataset", "batch", "uri", "sha256", "outcome", "reason")
 # Kafka's own limit is 1,048,588 bytes: the receipt of a domain may name a million samples.
 _MAX_SENT_BYTES = 900_000
@@ -29,14 +39,18 @@ _MAX_SENT_BYTES = 900_000
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one batch of takedowns did.
+    """What one batch of takedowns did, or one of requests that came upon orders when its way ended.
 
     Parameters
     ----------
+    batch:
+        Its key.
     samples:
         What was taken down, with what had become of it before.
     versions:
         By dataset, the version without the samples.
+    completed_at:
+        None as long as it goes on.
     """
 
     batch: str
@@ -45,18 +59,25 @@ class Receipt:
     versions: Mapping[str, int]
     erased: Sequence[ErasedStage]
     withdrawn: Sequence[Withdrawal]
-    completed_at: datetime
+    completed_at: datetime | None
 
 
 def write_receipt(store: ObjectStore, receipt: Receipt) -> None:
-    """Store the receipt with the sha256 over it; a second run after a crash adds what it found to the first one's."""
+    """Store the receipt with the sha256 over it; a second run after a crash adds what it did to the first one's."""
     document = _document(receipt)
-    first = read_receipt(store, receipt.batch) or document
-    erased = [*first["erased"], *(item for item in document["erased"] if item not in first["erased"])]
+    first = _read(store, receipt.batch) or document
     # The second run finds them as taken down.
     samples = {item["sample_id"]: item for item in (*document["samples"], *first["samples"])}
-    kept = {name: first[name] or document[name] for name in ("completed_at", "withdrawn", "versions_without")}
-    merged = {**document, **kept, "erased": erased, "samples": [samples[name] for name in sorted(samples)]}
+    # What a later call finds withdrawn includes what an earlier one did.
+    withdrawn = [*first["withdrawn"], *document["withdrawn"]]
+    merged = {
+        **document,
+        **{name: _union(first[name], document[name]) for name in ("orders", "erased")},
+        "samples": [samples[name] for name in sorted(samples)],
+        "withdrawn": list({(item["dataset"], item["takedown"]): item for item in withdrawn}.values()),
+        "versions_without": {**first["versions_without"], **document["versions_without"]},
+        "completed_at": first["completed_at"] or document["completed_at"],
+    }
     body = json.dumps(merged, sort_keys=True).encode()
     sealed = {**merged, "sha256": hashlib.sha256(body).hexdigest()}
     data = json.dumps(sealed, sort_keys=True, indent=1, ensure_ascii=False).encode()
@@ -65,28 +86,23 @@ def write_receipt(store: ObjectStore, receipt: Receipt) -> None:
 
 def read_receipt(store: ObjectStore, batch: str) -> dict[str, Any] | None:
     """Return the receipt of a batch of takedowns, None as long as they were not carried out."""
-    try:
-        data = store.read(receipt_path(batch))
-    except ObjectNotFound:
-        return None
-    document: dict[str, Any] = json.loads(data)
-    return document
+    document = _read(store, batch)
+    return document if document and document["completed_at"] else None
+
+
+def unfinished_samples(store: ObjectStore, batch: str) -> set[str]:
+    """Return the ids of the samples in a receipt that was begun by a call which did not come to its end."""
+    document = _read(store, batch)
+    return {item["sample_id"] for item in document["samples"]} if document and not document["completed_at"] else set()
 
 
 def stored_before(store: ObjectStore, batch: str, dataset: str) -> set[str]:
-    """Return the ids of the samples that a batch of takedowns took out of a dataset.
-
-    One that a killed run had marked as taken down before there was a receipt counts as stored.
-    """
+    """Return the ids of the samples that a batch of takedowns took out of a dataset."""
     receipt = read_receipt(store, batch)
     samples = receipt["samples"] if receipt else ()
     mine = (item for item in samples if item["dataset"] == dataset)
     # Receipts of the first releases do not tell.
-    return {
-        item["sample_id"]
-        for item in mine
-        if item.get("outcome", Outcome.STORED) == Outcome.STORED or item["reason"] == Reason.TAKEDOWN
-    }
+    return {item["sample_id"] for item in mine if item.get("outcome", Outcome.STORED) == Outcome.STORED}
 
 
 def publish_receipt(settings: Settings, store: ObjectStore, batch: str) -> bool:
@@ -107,11 +123,24 @@ def publish_receipt(settings: Settings, store: ObjectStore, batch: str) -> bool:
     return send_once(settings, f"takedown.{batch}", topic_names(settings).datasets, [Record(batch.encode(), data)])
 
 
+def _read(store: ObjectStore, batch: str) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = json.loads(store.read(receipt_path(batch)))
+    except ObjectNotFound:
+        return None
+    return document
+
+
+def _union(first: list[Any], second: list[Any]) -> list[Any]:
+    seen = {json.dumps(item, sort_keys=True) for item in first}
+    return [*first, *(item for item in second if json.dumps(item, sort_keys=True) not in seen)]
+
+
 def _document(receipt: Receipt) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "batch": receipt.batch,
-        "completed_at": receipt.completed_at.isoformat(),
+        "completed_at": receipt.completed_at.isoformat() if receipt.completed_at else None,
         "orders": [asdict(order) for order in receipt.orders],
         "samples": [{name: getattr(sample, name) for name in _SAMPLE_FIELDS} for sample in receipt.samples],
         "versions_without": dict(receipt.versions),
@@ -121,8 +150,7 @@ def _document(receipt: Receipt) -> dict[str, Any]:
 
 
 def _shortened(document: dict[str, Any], uri: str) -> bytes:
-    lists = ("samples", "erased", "withdrawn", "orders")
-    counts = {f"{name}_count": len(document.pop(name)) for name in lists}
+    counts = {f"{name}_count": len(document.pop(name)) for name in _LISTS}
     return json.dumps({**document, **counts, "uri": uri}).encode()
 
 

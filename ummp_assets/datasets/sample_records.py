@@ -1,8 +1,8 @@
 """What the index learns of a batch's samples: where each came from and what became of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 from ummp_assets.datasets.batch_content import batch_manifests
 from ummp_assets.datasets.shard_files import read_shard
@@ -14,7 +14,7 @@ from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, read_table
 from ummp_assets.storage.twin_index import TwinIndex
 
-__all__ = ["record_batch_samples", "record_taken_down"]
+__all__ = ["record_batch_samples", "record_rejected", "record_taken_down"]
 
 _ENTRIES_AT_ONCE = 2_000
 _STORED_COLUMNS = ("sample_id", "dataset", "modality", "uri", "sha256")
@@ -25,7 +25,20 @@ def record_batch_samples(store: ObjectStore, index: Index, batch: str) -> None:
     """Put every sample of a batch into the index, stored or rejected; a repeated call changes nothing."""
     manifests = batch_manifests(store, batch)
     index.record_samples(_stored(store, batch, manifests[-1]))
-    rejected = _rejected(store, batch, manifests)
+    record_rejected(store, index, batch, manifests)
+
+
+def record_rejected(
+    store: ObjectStore, index: Index, batch: str, manifests: Sequence[Manifest], others: Iterable[SampleEntry] = ()
+) -> None:
+    """Put what the stages of a batch rejected into the index, and whose copies they were.
+
+    Parameters
+    ----------
+    others:
+        Samples of the batch that are not stored either, whatever no stage says of them.
+    """
+    rejected = chain(_rejected(store, batch, manifests), others)
     index.record_samples(_not_stored(index, rejected) if is_replay(parse_key(batch)[0]) else rejected)
     TwinIndex(index).record(_twins(store, manifests))
 
@@ -47,7 +60,7 @@ def _stored(store: ObjectStore, batch: str, shards: Manifest) -> Iterator[Sample
                     yield SampleEntry(**row, batch=batch, outcome=Outcome.STORED.value, reason=None)
 
 
-def _rejected(store: ObjectStore, batch: str, manifests: list[Manifest]) -> Iterator[SampleEntry]:
+def _rejected(store: ObjectStore, batch: str, manifests: Sequence[Manifest]) -> Iterator[SampleEntry]:
     hashes: dict[str, str] = {}
     for manifest in manifests:
         if manifest.stage == "downloads":
@@ -66,7 +79,7 @@ def _not_stored(index: Index, rejected: Iterator[SampleEntry]) -> Iterator[Sampl
         yield from (entry for entry in chunk if entry.sample_id not in stored)
 
 
-def _twins(store: ObjectStore, manifests: list[Manifest]) -> Iterator[tuple[str, str]]:
+def _twins(store: ObjectStore, manifests: Sequence[Manifest]) -> Iterator[tuple[str, str]]:
     for manifest in manifests:
         for rows in read_table(store, manifest, "outcomes", columns=["sample_id", "reason", "twin"]):
             for row in rows.to_pylist():

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from ummp_assets.datasets.versions import dataset_path, list_datasets
+from ummp_assets.errors import ObjectNotFound
 from ummp_assets.storage.objects import ObjectStore
 
 __all__ = ["Withdrawal", "is_withdrawn", "purge_withdrawn", "put_withdrawal", "read_withdrawals"]
@@ -20,7 +21,7 @@ class Withdrawal:
     Parameters
     ----------
     takedown:
-        Key of the batch of takedowns.
+        Key of the batch of takedowns, or of the batch of requests that came upon their orders when its way ended.
     shards:
         By path, the half-open range of versions that hold the shard.
     purge_after:
@@ -39,15 +40,31 @@ class Withdrawal:
         return any(first <= version < end for first, end in self.shards.values())
 
 
-def put_withdrawal(store: ObjectStore, withdrawal: Withdrawal) -> None:
-    """Write a withdrawal, replacing what stands for the same takedown."""
-    store.write(_path(withdrawal), json.dumps(asdict(withdrawal), sort_keys=True, indent=1).encode() + b"\n")
+def put_withdrawal(store: ObjectStore, withdrawal: Withdrawal) -> Withdrawal:
+    """Add shards to what stands for the same takedown, and return that.
+
+    A repeated call, which no longer finds shards that were purged, loses none.
+    """
+    try:
+        earlier = _parse(store.read(_path(withdrawal)))
+    except ObjectNotFound:
+        _write(store, withdrawal)
+        return withdrawal
+    new = {path: versions for path, versions in withdrawal.shards.items() if path not in earlier.shards}
+    if not new:
+        return earlier
+    if earlier.purged:
+        # Beside it: what is purged need not be there, and these must.
+        return put_withdrawal(store, replace(withdrawal, takedown=f"{withdrawal.takedown}.again", shards=new))
+    merged = replace(earlier, shards={**earlier.shards, **new})
+    _write(store, merged)
+    return merged
 
 
 def read_withdrawals(store: ObjectStore, dataset: str) -> list[Withdrawal]:
     """Return all withdrawals of a dataset, in order of their takedowns."""
     found = store.list(dataset_path(dataset, _FOLDER))
-    return [Withdrawal(**json.loads(store.read(info.path))) for info in found]
+    return [_parse(store.read(info.path)) for info in found]
 
 
 def is_withdrawn(store: ObjectStore, dataset: str, version: int) -> Withdrawal | None:
@@ -65,8 +82,16 @@ def purge_withdrawn(store: ObjectStore, now: datetime) -> list[str]:
                 for path in sorted(item.shards):
                     store.delete(path)
                     deleted.append(path)
-                put_withdrawal(store, replace(item, purged=True))
+                _write(store, replace(item, purged=True))
     return deleted
+
+
+def _parse(data: bytes) -> Withdrawal:
+    return Withdrawal(**json.loads(data))
+
+
+def _write(store: ObjectStore, withdrawal: Withdrawal) -> None:
+    store.write(_path(withdrawal), json.dumps(asdict(withdrawal), sort_keys=True, indent=1).encode() + b"\n")
 
 
 def _path(withdrawal: Withdrawal) -> str:

@@ -49,9 +49,13 @@ def put_batch(
     rejections: Sequence[Rejection] = (),
     extra_text_column: pa.Field | None = None,
     side: int = SIDE,
+    topic: str = TOPIC,
 ) -> str:
-    """Commit all clean and feature stages for samples at the offsets from `start` on; return the batch's key."""
-    batch = Batch(TOPIC, number, (OffsetRange(0, start, start + len(samples) + len(rejections)),))
+    """Commit all clean and feature stages for samples at the offsets from `start` on; return the batch's key.
+
+    `topic` is the name in the offset log, another one for a replay.
+    """
+    batch = Batch(topic, number, (OffsetRange(0, start, start + len(samples) + len(rejections)),))
     OffsetLog(store).put(batch, datetime(2026, 1, 1, tzinfo=UTC))
     numbered = [(f"{TOPIC}~0~{start + offset}", sample) for offset, sample in enumerate(samples)]
     text_schema = TEXT_SCHEMA if extra_text_column is None else TEXT_SCHEMA.append(extra_text_column)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,16 @@ import pytest
 
 from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.reader import open_dataset
-from ummp_assets.datasets.receipts import publish_receipt
+from ummp_assets.datasets.receipts import publish_receipt, read_receipt
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.splits import SPLITS, split_of
 from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.datasets.versions import read_version
-from ummp_assets.datasets.withdrawals import purge_withdrawn
+from ummp_assets.datasets.withdrawals import is_withdrawn, purge_withdrawn
 from ummp_assets.errors import DatasetNotFound, StoreUnavailable
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange
+from ummp_assets.messages.replays import replay_topic
 from ummp_assets.messages.topics import ensure_topics
 from ummp_assets.reasons import Reason
 from ummp_assets.records import RAW_SCHEMA, TAKEDOWN_SCHEMA, Rejection
@@ -68,7 +69,8 @@ def put_downloads(store: ObjectStore, batch: str, samples: Sequence[Sample], sta
     """Commit the stage `downloads` of a batch, each second sample as a blob."""
     rows: list[dict[str, Any]] = []
     for offset, sample in enumerate(samples):
-        raw = sample.content.encode()
+        # As `put_batch` has it.
+        raw = f"raw {sample.content}".encode()
         blob = f"blobs/{hashlib.sha256(raw).hexdigest()}" if offset % 2 else None
         if blob:
             store.write(blob, raw)
@@ -184,11 +186,7 @@ def test_twins_with_the_same_content_fall_too_and_others_stay(
     store: ObjectStore, index: Index, settings: Settings
 ) -> None:
     commit_all(store, index, settings, 1, [SECRET, *texts("birds", 3)], 0)
-    twin = Rejection(f"{TOPIC}~0~13", "birds", "text", "http://other/", Reason.EXACT_DUPLICATE, "", twin=f"{TOPIC}~0~0")
-    samples = texts("birds", 3, 3)
-    batch = put_batch(store, 2, samples, start=10, rejections=[twin])
-    put_downloads(store, batch, [*samples, Sample("birds", "text", SECRET.content + "\r\n", uri="http://other/")], 10)
-    write_shards(store, settings, batch)
+    batch = put_batch_with_twin(store, settings)
     commit_batch(store, index, settings, batch)
     settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
     manifest = apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
@@ -247,26 +245,162 @@ def test_a_batch_on_its_way_loses_raw_bytes_of_what_cleaning_rejected(
     assert read_version(store, "birds").rows == (2 if twin else 3)
 
 
-class _FailingToDeleteBlobs(LocalStore):
-    fails = True
+TWIN = Sample("birds", "text", SECRET.content + "\r\n", uri="https://twin.example/b.txt")
+
+
+def put_batch_with_twin(store: ObjectStore, settings: Settings, start: int = 10) -> str:
+    """Bring batch 2 up to its commit: three texts, and a copy of sample 0 that differs in its raw bytes."""
+    twin = Rejection(
+        f"{TOPIC}~0~{start + 3}", "birds", "text", str(TWIN.uri), Reason.EXACT_DUPLICATE, "", twin=f"{TOPIC}~0~0"
+    )
+    samples = texts("birds", 3, 3)
+    batch = put_batch(store, 2, samples, start=start, rejections=[twin])
+    put_downloads(store, batch, [*samples, TWIN], start)
+    write_shards(store, settings, batch)
+    return batch
+
+
+def test_an_owner_falls_when_its_copy_on_the_way_was_taken_down(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    """The order finds no sample: that the two have one content shows when the copy's batch is committed."""
+    settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
+    commit_all(store, index, settings, 1, [SECRET, *texts("birds", 3)], 0)
+    batch = put_batch_with_twin(store, settings)
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(TWIN.uri))]), now=NOW)
+    assert files_with(store, SECRET.content)
+
+    added, without = commit_batch(store, index, settings, batch)
+
+    assert files_with(store, SECRET.content) == []
+    assert (added.rows, without.rows, without.cause) == (7, 6, "takedown")
+    assert is_withdrawn(store, "birds", 1)
+    assert not is_withdrawn(store, "birds", without.version)
+    receipt = read_receipt(store, batch)
+    assert receipt is not None
+    assert [item["sample_id"] for item in receipt["samples"]] == [f"{TOPIC}~0~0", f"{TOPIC}~0~13"]
+    assert receipt["versions_without"] == {"birds": 3}
+    assert {item["batch"] for item in receipt["erased"]} == {f"{TOPIC}~00000001", batch}
+    assert {order["topic"] for order in receipt["orders"]} == {TAKEDOWNS}
+    assert commit_batch(store, index, settings, batch) == [added]
+    assert read_receipt(store, batch) == receipt
+
+
+@pytest.mark.parametrize("failing_delete", range(1, 6))
+def test_a_commit_that_died_while_it_erased_goes_on(
+    failing_delete: int, store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
+    commit_all(store, index, settings, 1, [SECRET, *texts("birds", 3)], 0)
+    batch = put_batch_with_twin(store, settings)
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(TWIN.uri))]), now=NOW)
+    failing = _FailingToDelete(Path(store.uri()))
+    failing.deletes_left = failing_delete
+    with pytest.raises(StoreUnavailable):
+        commit_batch(failing, index, settings, batch)
+
+    commit_batch(failing, index, settings, batch)
+
+    assert files_with(store, SECRET.content) == []
+    assert is_withdrawn(store, "birds", 1)
+    receipt = read_receipt(store, batch)
+    assert receipt is not None
+    assert [item["sample_id"] for item in receipt["samples"]] == [f"{TOPIC}~0~0", f"{TOPIC}~0~13"]
+
+
+@pytest.mark.parametrize("kind", ["uri", "sha256"])
+def test_raw_bytes_of_a_replay_fall_though_the_index_names_the_batch_before(
+    kind: str, store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
+    before = [Sample("birds", "text", "what the page said before", uri=SECRET.uri), *texts("birds", 3)]
+    commit_all(store, index, settings, 1, before, 0)
+    refused = Rejection(f"{TOPIC}~0~0", "birds", "text", str(SECRET.uri), Reason.CORRUPT_TEXT, "no text")
+    replay = put_batch(store, 1, [], rejections=[refused], topic=replay_topic(TOPIC))
+    put_downloads(store, replay, [SECRET], 0)
+    write_shards(store, settings, replay)
+    target = {"uri": str(SECRET.uri), "sha256": digest("raw " + SECRET.content)}[kind]
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [(kind, target)]), now=NOW)
+
+    commit_batch(store, index, settings, replay)
+
+    assert files_with(store, SECRET.content) == []
+    # An order for the bytes says nothing of those that the same address gave before.
+    assert bool(files_with(store, before[0].content)) == (kind == "sha256")
+    assert read_version(store, "birds").rows == (4 if kind == "sha256" else 3)
+
+
+def test_a_version_that_a_commit_put_before_it_saw_the_order_is_withdrawn(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
+    samples = [*texts("birds", 3), SECRET]
+    batch = put_batch(store, 1, samples)
+    put_downloads(store, batch, samples, 0)
+    write_shards(store, settings, batch)
+    order = put_takedowns(store, 1, [("uri", str(SECRET.uri))])
+    racing = _RacingStore(Path(store.uri()))
+    racing.before_version = lambda: apply_takedowns(store, index, settings, order, now=NOW)
+
+    versions = commit_batch(racing, index, settings, batch)
+
+    assert [version.rows for version in versions] == [4, 3]
+    assert files_with(store, SECRET.content) == []
+    assert is_withdrawn(store, "birds", 1)
+
+
+class _RacingStore(LocalStore):
+    """Calls a function once, right before the first version is put."""
+
+    before_version: Callable[[], object] | None = None
+
+    def create(self, path: str, data: bytes) -> bool:
+        if self.before_version and path.startswith("datasets/"):
+            call, self.before_version = self.before_version, None
+            call()
+        return super().create(path, data)
+
+
+class _FailingToDelete(LocalStore):
+    """Fails once, at the deletion with this number."""
+
+    deletes_left = 1
 
     def delete(self, path: str) -> None:
-        if self.fails and path.startswith("blobs/"):
-            self.fails = False
+        self.deletes_left -= 1
+        if self.deletes_left == 0:
             raise StoreUnavailable(path, OSError("down"))
         super().delete(path)
 
 
-def test_a_takedown_that_failed_between_manifest_and_blob_deletes_the_blob_later(
+@pytest.mark.parametrize("failing_delete", range(1, 6))
+def test_a_takedown_that_died_while_it_erased_goes_on(
+    failing_delete: int, store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
+    commit_all(store, index, settings, 1, [*texts("birds", 5), SECRET], 0)
+    failing = _FailingToDelete(Path(store.uri()))
+    failing.deletes_left = failing_delete
+    batch = put_takedowns(store, 1, [("uri", str(SECRET.uri))])
+    with pytest.raises(StoreUnavailable):
+        apply_takedowns(failing, index, settings, batch, now=NOW)
+    assert read_receipt(store, batch) is None
+    apply_takedowns(failing, index, settings, batch, now=NOW)
+    assert files_with(store, SECRET.content) == []
+
+
+def test_what_killed_attempts_left_of_a_sample_falls_at_once(
     store: ObjectStore, index: Index, settings: Settings
 ) -> None:
     settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
     commit_all(store, index, settings, 1, [*texts("birds", 5), SECRET], 0)
-    failing = _FailingToDeleteBlobs(Path(store.uri()))
-    batch = put_takedowns(store, 1, [("uri", str(SECRET.uri))])
-    with pytest.raises(StoreUnavailable):
-        apply_takedowns(failing, index, settings, batch, now=NOW)
-    apply_takedowns(failing, index, settings, batch, now=NOW)
+    (entry,) = read_manifest(store, "clean_text", f"{TOPIC}~00000001").tables["samples"]
+    store.write(entry.path.replace("samples-", "killed-"), store.read(entry.path))
+    other = entry.path.replace("samples-", "other-")
+    store.write(other, b"of another attempt, and no table at all")
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
+    assert store.exists(other)
+    store.delete(other)
     assert files_with(store, SECRET.content) == []
 
 

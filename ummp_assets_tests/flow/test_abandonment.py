@@ -1,14 +1,18 @@
 """A batch that is given up: what it claimed goes to the copies, early and late ones, and nothing is stored twice."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from ummp_assets.cli.outcomes import read_outcomes
 from ummp_assets.datasets.abandonment import abandon_batch
 from ummp_assets.datasets.promote import promote_twins
 from ummp_assets.datasets.reader import open_dataset
+from ummp_assets.datasets.receipts import read_receipt
+from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.datasets.versions import read_version
 from ummp_assets.errors import BatchAbandoned, InvalidInput
 from ummp_assets.messages.offset_log import OffsetLog
@@ -20,6 +24,9 @@ from ummp_assets.modality_stages import modality_stages
 from ummp_assets.settings import FetchSettings, Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import read_manifest
+from ummp_assets_tests.datasets.searching import files_with_bytes
+from ummp_assets_tests.datasets.test_takedown import put_takedowns
 from ummp_assets_tests.flow.batches import read_topic, send
 from ummp_assets_tests.flow.kill_points import RAW, REST
 from ummp_assets_tests.messages.deployments import make_settings
@@ -181,3 +188,33 @@ def test_batch_that_is_committed_unknown_or_none_of_requests_is_refused(pipeline
     with pytest.raises(InvalidInput, match="is none of requests"):
         pipeline.abandon(labels.key)
     assert pipeline.stored() == ["original"]
+
+
+SECRET = "the secret sentence that must go"
+
+
+@pytest.mark.parametrize("is_late", [True, False], ids=["late", "early"])
+@pytest.mark.parametrize("last", ["downloads", "clean_text", "training_shards"])
+def test_takedown_reaches_the_bytes_of_a_batch_that_was_given_up(pipeline: Pipeline, last: str, is_late: bool) -> None:
+    lost = pipeline.plan(secret=SECRET, copy=f"{SECRET}\n", alone="Nobody else has this page about herons.")
+    pipeline.run(lost, last=last)
+    assert files_with_bytes(pipeline.store, SECRET.encode())
+    raw = hashlib.sha256(SECRET.encode()).hexdigest()
+    order = put_takedowns(pipeline.store, 1, [("sha256", raw), ("uri", f"file://{pipeline.folder / 'copy'}")])
+
+    if is_late:
+        pipeline.abandon(lost)
+    apply_takedowns(pipeline.store, pipeline.index, pipeline.settings, order)
+    if not is_late:
+        pipeline.abandon(lost)
+
+    assert files_with_bytes(pipeline.store, SECRET.encode()) == []
+    assert read_manifest(pipeline.store, "downloads", lost).rows("samples") == 1
+    # Each message still has one outcome: the stage that set a copy aside no longer says so.
+    outcomes = read_outcomes(pipeline.store, OffsetLog(pipeline.store).get(lost))
+    assert sum(outcomes.reasons.values()) == 3
+    receipt = read_receipt(pipeline.store, order if is_late else lost)
+    assert receipt is not None
+    assert {item["batch"] for item in receipt["erased"]} == {lost}
+    assert len(receipt["samples"]) == 2
+    assert pipeline.promote() == 0
