@@ -14,28 +14,32 @@ __all__ = ["content_column"]
 def content_column(bodies: Sequence[Body | None]) -> pa.LargeBinaryArray:
     """Return the contents as a column, null where there is no body, and hash those that are not hashed yet.
 
-    The pieces of all bodies are joined at once into the column's buffer, and hashed there. Arrow's builder, which grows
-    by doubling, and a join for each body before it took 0.15 s of processor time for 170 MB, this way 0.03 s.
+    The pieces of each body are copied into the column's buffer and hashed there while they are in the processor's
+    cache. For 170 MB that took 0.12 s of processor time; 0.15 s when all were joined before the first was hashed, and
+    0.15 s more with Arrow's builder, which grows by doubling.
 
     Raises
     ------
     ManifestCorrupt
         A blob of an earlier batch has another size than it had.
     """
-    pieces: list[bytes] = []
     ends = [0]
     for body in bodies:
-        if body is not None:
-            pieces += body.pieces if body.pieces is not None else (_read_whole(body),)
         ends.append(ends[-1] + (body.byte_count if body is not None else 0))
-    joined = b"".join(pieces)
-    view = memoryview(joined)
+    buffer = pa.allocate_buffer(ends[-1])
+    view = memoryview(buffer).cast("B")
     for body, begin, end in zip(bodies, ends, ends[1:], strict=False):
-        if body is not None and body.digest is None:
+        if body is None:
+            continue
+        at = begin
+        for piece in body.pieces if body.pieces is not None else (_read_whole(body),):
+            at += len(piece)
+            view[at - len(piece) : at] = piece
+        if body.digest is None:
             body.digest = hashlib.sha256(view[begin:end]).hexdigest()
     present = pa.array([body is not None for body in bodies], pa.bool_()).buffers()[1]
     offsets = pa.array(ends, pa.int64()).buffers()[1]
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(bodies), [present, offsets, pa.py_buffer(joined)])
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(bodies), [present, offsets, buffer])
 
 
 def _read_whole(body: Body) -> bytes:

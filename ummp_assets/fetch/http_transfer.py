@@ -27,8 +27,8 @@ _RECEIVE_BUFFER_BYTES = 131_072
 _MAX_ERROR_PAGE_BYTES = 65_536
 # Taking these by one expression costs a third of splitting all lines.
 _KNOWN_HEADERS = re.compile(
-    rb"^(content-type|content-encoding|content-range|accept-ranges|etag|last-modified|retry-after|x-robots-tag|"
-    rb"tdm-reservation)[ \t]*:[ \t]*(.*?)[ \t\r]*$",
+    r"^(content-type|content-encoding|content-range|accept-ranges|etag|last-modified|retry-after|x-robots-tag|"
+    r"tdm-reservation)[ \t]*:[ \t]*(.*?)[ \t\r]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _ALWAYS_SENT = (f"Accept-Encoding: {ACCEPT_ENCODING}",)
@@ -266,11 +266,11 @@ def _conditions(download: Download) -> list[str]:
 
 def _parse_head(lines: list[bytes]) -> tuple[int | None, dict[str, str]]:
     """Return status and known headers of the last response; interim ones (1xx) come before the final one."""
-    head = b"".join(lines)
-    start = head.rfind(b"\nHTTP/") + 1
+    head = b"".join(lines).decode("latin-1")
+    start = head.rfind("\nHTTP/") + 1
     code = head[start:].split(None, 2)[1:2]
     headers: dict[str, str] = {}
     for name, value in _KNOWN_HEADERS.findall(head, start):
-        key, text = name.decode().lower(), value.decode("latin-1")
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    return int(code[0]) if code and code[0].isdigit() else None, headers
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    return int(code[0]) if code and code[0].isdecimal() else None, headers

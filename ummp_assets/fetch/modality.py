@@ -15,6 +15,7 @@ AUTO, ARCHIVE, TABLE = "auto", "archive", "table"
 HEAD_BYTES = 512
 
 _OTHER = "other"
+_MODALITIES = frozenset(Modality)
 
 # UTF-16; the little-endian one looks like the beginning of an MPEG audio frame, of a layer that nobody uses.
 _BYTE_ORDER_MARKS = (b"\xfe\xff", b"\xff\xfe")
@@ -158,7 +159,7 @@ def _by_media_type(media_type: str) -> str | None:
     family = media_type.partition("/")[0]
     if family == "video":
         return _OTHER
-    return family if family in set(Modality) else None
+    return family if family in _MODALITIES else None
 
 
 def _by_extension(uri: str) -> str | None:

@@ -31,6 +31,9 @@ from ummp_assets.settings import FetchSettings
 __all__ = ["RejectedSample", "Sample", "is_container", "modality_of", "samples_of"]
 
 
+_MODALITIES = frozenset(Modality)
+
+
 class Sample(NamedTuple):
     """One row of the table `samples` of the stage `downloads`, its bytes not yet placed."""
 
@@ -74,7 +77,7 @@ def samples_of(
         yield _reject(request, result, result.reason, result.detail)
     elif is_container(modality):
         yield from _unpacked(request, result, scratch, settings)
-    elif modality not in set(Modality):
+    elif modality not in _MODALITIES:
         detail = f"The bytes begin with {result.body.head(8)!r} and are declared as {result.media_type or 'nothing'}."
         result.body.discard()
         yield _reject(request, result, Reason.UNKNOWN_MODALITY, detail)
@@ -111,9 +114,9 @@ def _unpacked(
 
 
 def _member_sample(request: FetchRequest, result: Fetched, member: Member, name: str) -> Sample | RejectedSample:
-    declared = request.modality if request.modality in set(Modality) else AUTO
+    declared = request.modality if request.modality in _MODALITIES else AUTO
     modality = resolve_modality(declared, member.body.head(HEAD_BYTES), member.media_type, member.name)
-    if modality not in set(Modality):
+    if modality not in _MODALITIES:
         detail = f"{member.name!r} begins with {member.body.head(8)!r}."
         member.body.discard()
         return _reject(request, result, Reason.UNKNOWN_MODALITY, detail, name)

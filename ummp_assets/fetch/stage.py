@@ -141,7 +141,8 @@ def _fetch_all(
     done = 0
     try:
         while done < total:
-            while fetchers.pending < _WINDOW_REQUESTS and (chunk := next(requests, None)) is not None:
+            # One chunk a turn: the first transfers run while the next requests are read.
+            if fetchers.pending < _WINDOW_REQUESTS and (chunk := next(requests, None)) is not None:
                 fetchers.add(chunk)
             ended = fetchers.take()
             for request, result in ended:

@@ -45,11 +45,13 @@ def make_consumer(settings: Settings, *topics: str, **options: Any) -> KafkaCons
         "auto_offset_reset": "none",
         "max_partition_fetch_bytes": 4 * 2**20,
         "fetch_max_wait_ms": 100,
-        # A new consumer waits so long for what its first look-up lacks: with kafka-python's 100 ms that was more than
-        # half of the time in which a batch of 4,000 messages is read.
         "retry_backoff_ms": 10,
     }
-    return _connect(KafkaConsumer, settings, *topics, **{**defaults, **options})
+    consumer = _connect(KafkaConsumer, settings, *topics, **{**defaults, **options})
+    # kafka-python 3.0 keeps this setting from its metadata: 100 ms pass before a consumer asks for that of the
+    # partitions it was just given, more than half of the time in which a batch of 4,000 messages is read.
+    consumer._cluster.config["retry_backoff_ms"] = consumer.config["retry_backoff_ms"]
+    return consumer
 
 
 def make_producer(settings: Settings, **options: Any) -> KafkaProducer:

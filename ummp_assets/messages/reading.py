@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import IsolationLevel, KafkaConsumer, OffsetSpec, TopicPartition
+from kafka import IsolationLevel, KafkaAdminClient, KafkaConsumer, OffsetSpec, TopicPartition
 from kafka.errors import KafkaTimeoutError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
 
 from ummp_assets.errors import BrokerUnavailable, OffsetsWentBack, UmmpError
@@ -132,19 +132,20 @@ class RangeReader:
             The topic is another one than the batch was planned from. This may come after the last chunk: only a whole
             iteration says that all messages are the batch's.
         """
-        self._require_same_topic()
-        with make_consumer(self._settings, max_poll_records=_CHUNK_MESSAGES) as consumer:
-            for wanted in self._batch.ranges:
-                if len(wanted):
-                    with broker_errors(self._settings):
-                        yield from self._read_partition(consumer, wanted)
-        # An id never comes back: what it has now, the topic had all the while.
-        self._require_same_topic()
+        with make_admin(self._settings) as admin:
+            self._require_same_topic(admin)
+            with make_consumer(self._settings, max_poll_records=_CHUNK_MESSAGES) as consumer:
+                for wanted in self._batch.ranges:
+                    if len(wanted):
+                        with broker_errors(self._settings):
+                            yield from self._read_partition(consumer, wanted)
+            # An id never comes back: what it has now, the topic had all the while.
+            self._require_same_topic(admin)
 
-    def _require_same_topic(self) -> None:
+    def _require_same_topic(self, admin: KafkaAdminClient) -> None:
         if not self._batch.topic_id:
             return
-        with make_admin(self._settings) as admin, broker_errors(self._settings):
+        with broker_errors(self._settings):
             [topic] = admin.describe_topics([self._batch.topic])
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:
             # Seen here, since a consumer's first question would make the topic anew.
@@ -157,7 +158,8 @@ class RangeReader:
     def _read_partition(self, consumer: KafkaConsumer, wanted: OffsetRange) -> Iterator[list[Message]]:
         partition = TopicPartition(self._batch.topic, wanted.partition)
         consumer.assign([partition])
-        start = self._skip_expired(consumer, partition, wanted, wanted.start)
+        # Where the topic begins is asked only if the range should begin before it.
+        start = wanted.start
         consumer.seek(partition, start)
         seen = 0
         progress = time.monotonic()
@@ -166,7 +168,7 @@ class RangeReader:
             try:
                 records = consumer.poll(timeout_ms=_POLL_MS).get(partition, [])
             except OffsetOutOfRangeError:
-                # Retention deleted messages between the look-up and the fetch, or the topic is another one now.
+                # Retention has deleted messages, or the topic is another one now.
                 left = self._skip_expired(consumer, partition, wanted, position)
                 if left == position:
                     raise self._went_back(partition, position) from None
