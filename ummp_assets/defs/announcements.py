@@ -15,6 +15,7 @@ from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.lineage import dataset_lineage
 from ummp_assets.defs.partitions import DATASETS
 from ummp_assets.messages.ranges import parse_key
+from ummp_assets.messages.replays import source_topic
 from ummp_assets.messages.topics import Role, topic_names
 from ummp_assets.storage.dataset_index import DatasetIndex
 
@@ -61,7 +62,7 @@ def _log(
 
 
 def _parents(deployment: Deployment, version: DatasetVersion) -> list[AssetLineageInfo]:
-    """Return the partitions that the version was made of: its batches, the newest 100 of each role."""
+    """Return the partitions that the version was made of: its batches and their replays, the newest 100 of a role."""
     known = DatasetIndex(deployment.index)
     catch_up(deployment.store, known, version.dataset)
     batches = known.batches_until(version.dataset, version.version)
@@ -69,7 +70,7 @@ def _parents(deployment: Deployment, version: DatasetVersion) -> list[AssetLinea
     return [
         AssetLineageInfo(dg.AssetKey(asset), set(keys[-_SHOWN_BATCHES:]))
         for role, asset in _MAKERS.items()
-        if (keys := [key for key in batches if parse_key(key)[0] in names.of_role(role)])
+        if (keys := [key for key in batches if source_topic(parse_key(key)[0]) in names.of_role(role)])
     ]
 
 

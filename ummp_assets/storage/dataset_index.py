@@ -114,10 +114,11 @@ class DatasetIndex:
             return {row.dataset: row.version for row in connection.execute(statement)}
 
     def batches_until(self, dataset: str, version: int) -> list[str]:
-        """Return the batches that a version and those before it added, in order."""
+        """Return the batches that a version and those before it added, in the order in which they were added."""
+        of_dataset = sa.and_(_BATCHES.c.dataset == dataset, _BATCHES.c.version <= version)
+        statement = sa.select(_BATCHES.c.batch).where(of_dataset).order_by(_BATCHES.c.version, _BATCHES.c.batch)
         with self._index.transaction(reading=True) as connection:
-            statement = sa.select(_BATCHES.c.batch).where(_BATCHES.c.dataset == dataset, _BATCHES.c.version <= version)
-            return sorted(connection.execute(statement).scalars())
+            return list(connection.execute(statement).scalars())
 
     def shards_of(self, dataset: str, batches: Iterable[str], *, newest_only: bool = True) -> list[IndexedShard]:
         """Return the shards that hold rows of any of the batches, those of the newest version or of all."""
