@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from ummp_assets.datasets.commit import commit_batch
+from ummp_assets.datasets.compaction import compact_dataset
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.versions import read_version
 from ummp_assets.definitions import defs
@@ -81,6 +82,23 @@ def test_upkeep_merges_small_shards_and_announces_the_version(
 
     version = read_version(store, "birds")
     assert (version.version, version.cause, version.rows) == (3, "compaction", 20)
+    assert sorted(event["version"] for event in _events(settings)) == [1, 2, 3]
+
+
+def test_upkeep_announces_a_version_that_an_earlier_try_could_not(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    for number in (1, 2):
+        batch = put_batch(store, number, texts("birds", 10, 10 * number), start=10 * number)
+        write_shards(store, settings, batch)
+        commit_batch(store, index, settings, batch)
+    made = compact_dataset(store, index, settings, "birds")
+    assert made is not None
+    ensure_topics(settings)
+
+    assert _run(settings).success
+
+    assert read_version(store, "birds") == made
     assert sorted(event["version"] for event in _events(settings)) == [1, 2, 3]
 
 

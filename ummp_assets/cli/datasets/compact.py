@@ -35,9 +35,9 @@ def compact_command(names: tuple[str, ...], as_json: bool) -> None:
     try:
         for old in before:
             version = compact_dataset(store, index, settings, old.dataset)
-            if version is not None:
-                made.append(version)
-                _announce(settings, store, version)
+            made += [version] if version else []
+            # Also what an earlier call made while no broker answered.
+            _announce(settings, store, version or old)
     finally:
         index.close()
     if as_json:
