@@ -20,7 +20,10 @@ from ummp_assets.features import audio_stage as audio_features
 from ummp_assets.features import image_stage as image_features
 from ummp_assets.features.text import stage as text_features
 from ummp_assets.fetch import stage as downloads
+from ummp_assets.messages import intake
+from ummp_assets.messages.topics import Role
 from ummp_assets.settings import Settings
+from ummp_assets.training import log_stage as training_logs
 
 __all__ = ["asset_code_versions", "code_version", "with_code_version"]
 
@@ -35,6 +38,7 @@ _FETCH: dict[str, Any] = {
     **dict.fromkeys(("allowed_addresses", "allowed_roots", "user_agent"), True),
     "hosts": {"__all__": _RESPECT},
 }
+_READ = (Role.REQUESTS, Role.LABELS, Role.TAKEDOWNS)
 _SHARDS = {"target_shard_bytes", "split_seed", "validation_fraction", "test_fraction"}
 
 
@@ -53,7 +57,11 @@ def asset_code_versions(settings: Settings) -> dict[str, str]:
     is tried decides nothing."""
     clean = settings.clean
     text, image, audio = clean.text, clean.image, clean.audio
+    # A message above the limit is a dead letter; how many make a batch decides nothing.
+    limit = _only(settings.intake, {"max_message_bytes"})
     return {
+        **{role.value: code_version(intake.CODE_VERSION, {}, limit) for role in _READ},
+        "training_logs": code_version(training_logs.CODE_VERSION, {}, limit),
         "downloads": code_version(downloads.CODE_VERSION, {}, settings.fetch.model_dump(mode="json", include=_FETCH)),
         "clean_text": code_version(clean_text.CODE_VERSION, clean_text.RULES, _without(text, _TEXT_FEATURES)),
         "clean_images": code_version(clean_images.CODE_VERSION, clean_images.RULES, _without(image, _IMAGE_FEATURES)),

@@ -80,6 +80,13 @@ def test_setting_that_decides_what_is_fetched_changes_the_version_of_downloads(c
     assert {name for name in before if before[name] != after[name]} == {"downloads"}
 
 
+def test_limit_of_messages_changes_the_version_of_the_assets_that_read_them() -> None:
+    before, after = _versions(), asset_code_versions(load_settings(intake={"max_message_bytes": 7_000}))
+
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"requests", "labels", "takedowns", "training_logs"}
+
+
 def test_settings_that_decide_nothing_change_no_version() -> None:
     quick = load_settings(fetch={"max_connections": 7, "total_timeout_seconds": 7}, intake={"max_batch_messages": 7})
 
