@@ -15,6 +15,7 @@ from ummp_assets.defs.assets.updates import label_updates, takedown_receipts
 from ummp_assets.defs.code_versions import asset_code_versions, with_code_version
 from ummp_assets.defs.deployment import Deployment
 from ummp_assets.defs.jobs import JOBS
+from ummp_assets.defs.openlineage.endings import make_ending_sensors
 from ummp_assets.defs.schedules import make_schedules, upkeep_job
 from ummp_assets.defs.sensors import make_sensors
 from ummp_assets.settings import load_settings
@@ -46,7 +47,7 @@ def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=assets,
         jobs=[*JOBS.values(), upkeep_job],
-        sensors=make_sensors(running=running),
+        sensors=[*make_sensors(running=running), *make_ending_sensors(settings, running=running)],
         schedules=make_schedules(running=running),
         resources={"deployment": Deployment()},
         # One process a run: six trivial assets take 0.6 s so, 11.7 s with a process each. Heavy steps use all cores.

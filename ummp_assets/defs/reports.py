@@ -12,7 +12,7 @@ import numpy as np
 
 from ummp_assets.clean.distribution import Distribution, distributions
 from ummp_assets.defs.deployment import Deployment
-from ummp_assets.defs.openlineage.events import StageEvents
+from ummp_assets.defs.openlineage.events import Attempt, StageEvents
 from ummp_assets.defs.openlineage.sender import sender_of
 from ummp_assets.features.pictures import contact_sheet, spectrogram_picture
 from ummp_assets.reasons import Outcome, find_reason
@@ -32,26 +32,34 @@ _SPECTROGRAMS = 3
 class Stopwatch:
     """Wall seconds of a stage's work, and its OpenLineage events if an endpoint is set."""
 
-    seconds = 0.0
-    events: StageEvents | None = None
+    def __init__(self, events: StageEvents | None) -> None:
+        self.events = events
+        self._began = time.perf_counter()
+        self._seconds: float | None = None
+
+    def stop(self) -> float:
+        """Return the seconds until the first call: what comes then, such as previews, is not the stage's work."""
+        if self._seconds is None:
+            self._seconds = time.perf_counter() - self._began
+        return self._seconds
 
 
 @contextmanager
 def stage_run(context: dg.AssetExecutionContext, deployment: Deployment) -> Iterator[Stopwatch]:
-    """Measure the block's wall time; say when it begins and, with its error, when it fails."""
-    watch = Stopwatch()
-    watch.events = _start(context, deployment)
-    began = time.perf_counter()
+    """Measure the block's wall time; say when it begins and, with its error, when it fails. `result`, inside the block,
+    says what it committed."""
+    watch = Stopwatch(_events(context, deployment))
     try:
+        if watch.events:
+            watch.events.start()
         yield watch
     except BaseException as error:
         if watch.events:
             watch.events.fail(error)
         raise
-    watch.seconds = time.perf_counter() - began
 
 
-def _start(context: dg.AssetExecutionContext, deployment: Deployment) -> StageEvents | None:
+def _events(context: dg.AssetExecutionContext, deployment: Deployment) -> StageEvents | None:
     sender = sender_of(deployment.settings)
     if sender is None:
         return None
@@ -61,8 +69,7 @@ def _start(context: dg.AssetExecutionContext, deployment: Deployment) -> StageEv
         deployment.store,
         asset=context.asset_key.to_user_string(),
         batch=context.partition_key,
-        job=context.run.job_name,
-        run_id=context.run.run_id,
+        attempt=Attempt(context.run.job_name, context.run.run_id, context.retry_number),
         schema=context.assets_def.metadata_by_key[context.asset_key].get("dagster/column_schema"),
     )
 
@@ -77,7 +84,7 @@ def result(
     extra: Mapping[str, Any] | None = None,
     check: dg.AssetCheckResult | None = None,
 ) -> dg.MaterializeResult[Any]:
-    """Return a stage's materialization.
+    """Stop the watch and return a stage's materialization.
 
     Parameters
     ----------
@@ -90,6 +97,7 @@ def result(
     check:
         What the asset's own check found.
     """
+    seconds = watch.stop()
     outcomes = {f"{outcome.value} samples": manifest.count(outcome) for outcome in Outcome if outcome != Outcome.STORED}
     byte_count = sum(entry.byte_count for files in manifest.tables.values() for entry in files)
     metadata: dict[str, Any] = {
@@ -97,8 +105,8 @@ def result(
         **outcomes,
         **{name.replace("_", " "): value for name, value in manifest.numbers.items()},
         "stored bytes": byte_count,
-        "seconds": round(watch.seconds, 3),
-        "items per second": round(items / max(watch.seconds, 1e-6), 1),
+        "seconds": round(seconds, 3),
+        "items per second": round(items / max(seconds, 1e-6), 1),
         "manifest": dg.MetadataValue.path(store.uri(f"stages/{manifest.stage}/{manifest.batch}/manifest.json")),
     }
     if manifest.outcomes:

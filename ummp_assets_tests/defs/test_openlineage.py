@@ -2,10 +2,13 @@
 
 import json
 import logging
+import signal
+import subprocess
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,12 +19,16 @@ import jsonschema
 import pytest
 
 from ummp_assets.definitions import defs
-from ummp_assets.defs.openlineage.events import StageEvents
+from ummp_assets.defs.deployment import Deployment
+from ummp_assets.defs.openlineage.endings import abort_open_stages
+from ummp_assets.defs.openlineage.events import Attempt, StageEvents
 from ummp_assets.defs.openlineage.sender import Sender, sender_of
+from ummp_assets.messages.offset_log import OffsetLog
+from ummp_assets.messages.replays import plan_replay
 from ummp_assets.messages.topics import ensure_topics, topic_names
 from ummp_assets.settings import Settings, load_settings
 from ummp_assets.storage.objects import open_store
-from ummp_assets_tests.messages.deployments import plan_everything, request, send
+from ummp_assets_tests.messages.deployments import NOW, plan_everything, request, send
 
 # What the specification (2-0-2) requires of a run event; the client's package carries no schema of it.
 _FACETS = {
@@ -61,12 +68,20 @@ Events = list[dict[str, Any]]
 
 
 @contextmanager
-def _endpoint(events: Events, *, delay_seconds: float = 0, status: int = 201) -> Iterator[str]:
+def _endpoint(
+    events: Events,
+    *,
+    delay_seconds: float = 0,
+    status: int = 201,
+    on_event: Callable[[Mapping[str, Any]], None] | None = None,
+) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             time.sleep(delay_seconds)
             event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             events.append({**event, "path": self.path, "authorization": self.headers["Authorization"]})
+            if on_event is not None:
+                on_event(event)
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -166,10 +181,90 @@ def test_failed_stage_says_why(planned: str, monkeypatch: pytest.MonkeyPatch) ->
     assert "was never planned" in message
 
 
+def test_replay_names_the_topic_that_its_messages_came_from_once(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: Events = []
+    with _endpoint(events) as url, dg.DagsterInstance.ephemeral() as instance:
+        monkeypatch.setenv("UMMP_OPENLINEAGE_URL", url)
+        settings = load_settings()
+        store, topic = open_store(settings), topic_names(settings).requests_normal
+        ranges = [item for item in OffsetLog(store).get(planned).ranges if len(item)]
+        [again] = plan_replay(store, settings, topic, ranges, NOW)
+        for key in (planned, again.key):
+            instance.add_dynamic_partitions("requests", [key])
+            job = defs().resolve_job_def("requests_job")
+            chosen = [dg.AssetKey("requests")]
+            assert job.execute_in_process(partition_key=key, instance=instance, asset_selection=chosen).success
+
+    first, second = (event for event in events if event["eventType"] == "COMPLETE")
+    broker = f"kafka://{settings.bootstrap_servers}"
+    for event, version in ((first, "0:0-1 1:0-0 2:0-0 3:0-0"), (second, "0:0-1")):
+        [source] = event["inputs"]
+        assert (source["namespace"], source["name"]) == (broker, topic)
+        assert source["facets"]["version"]["datasetVersion"] == version
+        columns = _dataset(event, "outputs")["facets"]["columnLineage"]["fields"]
+        # A batch comes from one of the three topics of requests.
+        [origin] = columns["uri"]["inputFields"]
+        assert (origin["namespace"], origin["name"], origin["field"]) == (broker, topic, "value")
+    assert first["run"]["runId"] != second["run"]["runId"]
+
+
+_RUN_IN_A_PROCESS = """
+import sys
+import dagster as dg
+from ummp_assets.definitions import defs
+folder, key, run_id = sys.argv[1:]
+instance = dg.DagsterInstance.local_temp(folder)
+instance.add_dynamic_partitions("requests", [key])
+defs().resolve_job_def("requests_job").execute_in_process(partition_key=key, instance=instance, run_id=run_id)
+"""
+
+
+def test_attempts_that_were_interrupted_and_killed_are_aborted(
+    planned: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: Events = []
+    processes: list[subprocess.Popen[bytes]] = []
+    signals = [signal.SIGINT, signal.SIGKILL]
+
+    def end_at_start(event: Mapping[str, Any]) -> None:
+        if event["eventType"] == "START":
+            processes[0].send_signal(signals.pop(0))
+
+    folder, run_id = tmp_path / "dagster", str(uuid.uuid4())
+    folder.mkdir()
+    with _endpoint(events, on_event=end_at_start) as url:
+        monkeypatch.setenv("UMMP_OPENLINEAGE_URL", url)
+        command = [sys.executable, "-c", _RUN_IN_A_PROCESS, str(folder), planned, run_id]
+        processes.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+        assert processes[0].wait(60) == -signal.SIGKILL
+        with dg.DagsterInstance.local_temp(str(folder)) as instance:
+            # As run monitoring does.
+            instance.report_run_failed(instance.get_run_record_by_id(run_id).dagster_run)  # type: ignore[union-attr]
+            run = instance.get_run_by_id(run_id)
+            assert run is not None
+            assert abort_open_stages(Deployment(), instance, run) == ["requests"]
+
+    # What is interrupted says so itself, and Dagster tries it again.
+    assert [event["eventType"] for event in events] == ["START", "ABORT", "START", "ABORT"]
+    first, interrupted, second, killed = (event["run"] for event in events)
+    assert first["runId"] == interrupted["runId"] != second["runId"] == killed["runId"]
+    assert "Interrupted" in interrupted["facets"]["errorMessage"]["message"]
+    assert killed["facets"]["errorMessage"]["message"] == f"run {run_id} ended as FAILURE"
+
+
+def test_sensors_of_ended_runs_stand_only_where_events_are_sent(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert planned
+    assert not any("openlineage" in sensor.name for sensor in defs().sensors or ())
+    monkeypatch.setenv("UMMP_OPENLINEAGE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("UMMP_SENSORS_RUNNING", "1")
+    found = [sensor for sensor in defs().sensors or () if "openlineage" in sensor.name]
+    assert [sensor.name for sensor in found] == ["openlineage_failure_sensor", "openlineage_canceled_sensor"]
+    assert {sensor.default_status for sensor in found} == {dg.DefaultSensorStatus.RUNNING}
+
+
 def _events_to(sender: Sender, settings: Settings) -> StageEvents:
-    store = open_store(settings)
-    run_id = str(uuid.uuid4())
-    return StageEvents(sender, settings, store, asset="requests", batch="t~00000001", job="job", run_id=run_id)
+    store, attempt = open_store(settings), Attempt("job", str(uuid.uuid4()), 0)
+    return StageEvents(sender, settings, store, asset="requests", batch="t~00000001", attempt=attempt)
 
 
 @pytest.mark.parametrize("kind", ["refused", "silent", "broken"])

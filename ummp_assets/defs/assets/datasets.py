@@ -63,12 +63,12 @@ def training_shards(context: dg.AssetExecutionContext, deployment: Deployment) -
     with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
         manifest = write_shards(deployment.store, deployment.settings, context.partition_key)
         check = check_accounting(deployment.store, context.partition_key)
-    rows = sum(manifest.rows(table) for table in manifest.tables)
-    columns = {
-        "dagster/column_schema": column_schema(shard_schema(deployment.settings.clean.image.side_pixels)),
-        "dagster/column_lineage": SHARD_LINEAGE,
-    }
-    return result(deployment.store, manifest, watch, items=rows, rows=rows, check=check, extra=columns)
+        rows = sum(manifest.rows(table) for table in manifest.tables)
+        columns = {
+            "dagster/column_schema": column_schema(shard_schema(deployment.settings.clean.image.side_pixels)),
+            "dagster/column_lineage": SHARD_LINEAGE,
+        }
+        return result(deployment.store, manifest, watch, items=rows, rows=rows, check=check, extra=columns)
 
 
 @dg.asset(
@@ -94,8 +94,8 @@ def dataset_commits(context: dg.AssetExecutionContext, deployment: Deployment) -
         versions += promote_twins(store, deployment.index, settings, modality_stages(settings))
         announce(context, deployment, versions)
         report_progress(deployment, Role.REQUESTS, context.partition_key)
-    manifest = read_manifest(store, commit.STAGE, context.partition_key)
-    return result(store, manifest, watch, items=len(versions), extra={"dagster/column_lineage": COMMIT_LINEAGE})
+        manifest = read_manifest(store, commit.STAGE, context.partition_key)
+        return result(store, manifest, watch, items=len(versions), extra={"dagster/column_lineage": COMMIT_LINEAGE})
 
 
 @dg.asset(
@@ -114,5 +114,5 @@ def dead_letters(context: dg.AssetExecutionContext, deployment: Deployment) -> d
     with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
         manifest = bury(deployment, context.partition_key, _REJECTING)
         report_progress(deployment, Role.REQUESTS, context.partition_key)
-    lineage = {"dagster/column_lineage": LETTER_LINEAGE}
-    return result(deployment.store, manifest, watch, items=manifest.rows("samples"), extra=lineage)
+        lineage = {"dagster/column_lineage": LETTER_LINEAGE}
+        return result(deployment.store, manifest, watch, items=manifest.rows("samples"), extra=lineage)

@@ -38,5 +38,5 @@ def downloads(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.M
     """
     with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
         manifest = download(deployment.store, deployment.index, deployment.settings, context.partition_key)
-    items = manifest.rows("samples") + manifest.rejected
-    return result(deployment.store, manifest, watch, items=items, extra={"dagster/column_lineage": _LINEAGE})
+        items = manifest.rows("samples") + manifest.rejected
+        return result(deployment.store, manifest, watch, items=items, extra={"dagster/column_lineage": _LINEAGE})

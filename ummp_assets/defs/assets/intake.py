@@ -82,16 +82,16 @@ def _make_asset(intake: _Intake, settings: Settings) -> dg.AssetsDefinition:
     def read_messages(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
         with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
             manifest = intake.read(deployment.store, deployment.settings, context.partition_key)
-        if manifest.numbers["expired"]:
-            context.log.error(
-                "%d messages of %s had expired in Kafka before they were read: lengthen the topic's retention",
-                manifest.numbers["expired"],
-                context.partition_key,
-            )
-        items = int(manifest.numbers["messages"])
-        lineage = message_lineage(intake.schema, topic_keys(settings, intake.role))
-        rows = manifest.rows(intake.table)
-        extra = {"dagster/column_lineage": lineage}
-        return result(deployment.store, manifest, watch, items=items, rows=rows, extra=extra)
+            if manifest.numbers["expired"]:
+                context.log.error(
+                    "%d messages of %s had expired in Kafka before they were read: lengthen the topic's retention",
+                    manifest.numbers["expired"],
+                    context.partition_key,
+                )
+            items = int(manifest.numbers["messages"])
+            lineage = message_lineage(intake.schema, topic_keys(settings, intake.role))
+            rows = manifest.rows(intake.table)
+            extra = {"dagster/column_lineage": lineage}
+            return result(deployment.store, manifest, watch, items=items, rows=rows, extra=extra)
 
     return read_messages

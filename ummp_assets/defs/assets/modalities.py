@@ -81,14 +81,15 @@ def _make_asset(stage: _Stage) -> dg.AssetsDefinition:
     def materialize(context: dg.AssetExecutionContext, deployment: Deployment) -> dg.MaterializeResult[Any]:
         with permanent_errors_fail_at_once(), stage_run(context, deployment) as watch:
             manifest = stage.run(deployment, context.partition_key)
-        measured = stage.name in CLEAN_STAGES.values()
-        extra = {
-            **(measured_values(deployment.store, manifest, deployment.settings.clean) if measured else {}),
-            **_preview(context, stage, deployment.store, manifest),
-            "dagster/column_lineage": lineage,
-        }
-        items = manifest.rows("samples") + manifest.rejected
-        return result(deployment.store, manifest, watch, items=items, extra=extra)
+            watch.stop()
+            measured = stage.name in CLEAN_STAGES.values()
+            extra = {
+                **(measured_values(deployment.store, manifest, deployment.settings.clean) if measured else {}),
+                **_preview(context, stage, deployment.store, manifest),
+                "dagster/column_lineage": lineage,
+            }
+            items = manifest.rows("samples") + manifest.rejected
+            return result(deployment.store, manifest, watch, items=items, extra=extra)
 
     return materialize
 

@@ -44,10 +44,11 @@ def make_training_logs_asset(settings: Settings) -> dg.AssetsDefinition:
             manifest = log_stage.training_logs(store, deployment.settings, context.partition_key)
             bury(deployment, context.partition_key, [manifest.stage])
             report_progress(deployment, Role.TRAINING_LOGS, context.partition_key)
-        topics = topic_keys(settings, Role.TRAINING_LOGS)
-        lineage = {"dagster/column_lineage": message_lineage(log_stage.METRIC_SCHEMA, topics)}
-        extra = {**_summaries(store, manifest), **lineage}
-        return result(store, manifest, watch, items=int(manifest.numbers["messages"]), extra=extra)
+            watch.stop()
+            topics = topic_keys(settings, Role.TRAINING_LOGS)
+            lineage = {"dagster/column_lineage": message_lineage(log_stage.METRIC_SCHEMA, topics)}
+            extra = {**_summaries(store, manifest), **lineage}
+            return result(store, manifest, watch, items=int(manifest.numbers["messages"]), extra=extra)
 
     return training_logs
 
@@ -72,9 +73,9 @@ def make_model_parameters_asset(settings: Settings) -> dg.AssetsDefinition:
             manifest = parameters_stage.average_parameters(store, deployment.settings, context.partition_key)
             bury(deployment, context.partition_key, [manifest.stage])
             report_progress(deployment, Role.PARAMETERS, context.partition_key)
-        topics = topic_keys(settings, Role.PARAMETERS)
-        lineage = {"dagster/column_lineage": message_lineage(parameters_stage.AVERAGE_SCHEMA, topics)}
-        return result(store, manifest, watch, items=int(manifest.numbers["messages"]), extra=lineage)
+            topics = topic_keys(settings, Role.PARAMETERS)
+            lineage = {"dagster/column_lineage": message_lineage(parameters_stage.AVERAGE_SCHEMA, topics)}
+            return result(store, manifest, watch, items=int(manifest.numbers["messages"]), extra=lineage)
 
     return model_parameters
 

@@ -52,7 +52,7 @@ def label_updates(context: dg.AssetExecutionContext, deployment: Deployment) -> 
         announce(context, deployment, _versions(store, manifest))
         bury(deployment, context.partition_key, ["labels"])
         report_progress(deployment, Role.LABELS, context.partition_key)
-    return result(store, manifest, watch, items=int(manifest.numbers["labels"]), extra=_UPDATED)
+        return result(store, manifest, watch, items=int(manifest.numbers["labels"]), extra=_UPDATED)
 
 
 @dg.asset(
@@ -78,13 +78,13 @@ def takedown_receipts(context: dg.AssetExecutionContext, deployment: Deployment)
         publish_receipt(settings, store, context.partition_key)
         bury(deployment, context.partition_key, ["takedowns"])
         report_progress(deployment, Role.TAKEDOWNS, context.partition_key)
-    return result(
-        store,
-        manifest,
-        watch,
-        items=int(manifest.numbers["takedowns"]),
-        extra=_RECEIVED,
-    )
+        return result(
+            store,
+            manifest,
+            watch,
+            items=int(manifest.numbers["takedowns"]),
+            extra=_RECEIVED,
+        )
 
 
 def _versions(store: ObjectStore, manifest: Manifest) -> list[DatasetVersion]:

@@ -1,7 +1,9 @@
 """What an event says: job and batch, datasets with schema, column lineage, version and row counts, Kafka's offsets."""
 
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +22,24 @@ if TYPE_CHECKING:
     from openlineage.client.event_v2 import InputDataset, OutputDataset, Run, RunEvent
     from openlineage.client.facet_v2 import DatasetFacet, InputDatasetFacet, RunFacet
 
-__all__ = ["StageEvents"]
+__all__ = ["Attempt", "StageEvents"]
 
 _PRODUCER = "https://pypi.org/project/ummp-assets/"
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A Dagster run, its job, and how often the run had tried a stage before."""
+
+    job: str
+    run_id: str
+    retry_number: int
+
+
 class StageEvents:
-    """The events of one attempt at a stage of a batch: START at once, later COMPLETE or FAIL.
+    """The events of one attempt at a stage of a batch: START, later COMPLETE, FAIL or ABORT.
+
+    The run's id derives from the attempt, so that another process can say that a killed one has ended.
 
     Names: the job is `<topic prefix>/<asset>`, a stage's table is the dataset `stages/<stage>` in the store's
     namespace, its version the manifest's sha256; a topic is the dataset of its name in `kafka://<bootstrap servers>`.
@@ -40,16 +53,16 @@ class StageEvents:
         *,
         asset: str,
         batch: str,
-        job: str,
-        run_id: str,
+        attempt: Attempt,
         schema: dg.TableSchema | None = None,
     ) -> None:
-        from openlineage.client.uuid import generate_new_uuid
-
         self._sender, self._settings, self._store = sender, settings, store
-        self._asset, self._batch, self._parent = asset, batch, (job, run_id)
-        self._schema = schema
-        self._run_id = str(generate_new_uuid())
+        self._asset, self._batch, self._attempt, self._schema = asset, batch, attempt, schema
+        name = f"{_PRODUCER}#{attempt.run_id}/{asset}/{attempt.retry_number}"
+        self._run_id = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+
+    def start(self) -> None:
+        """Say that the attempt has begun."""
         self._send("START")
 
     def complete(self, manifest: Manifest, metadata: Mapping[str, Any], items: int) -> None:
@@ -69,7 +82,12 @@ class StageEvents:
 
     def fail(self, error: BaseException) -> None:
         """Say that the attempt failed, or was broken off."""
-        self._send("FAIL" if isinstance(error, Exception) else "ABORT", lambda: {"run": self._run(error)})
+        said = f"{type(error).__name__}: {error}"
+        self._send("FAIL" if isinstance(error, Exception) else "ABORT", lambda: {"run": self._run(said)})
+
+    def abort(self, cause: str) -> None:
+        """Say that the attempt has ended without a word of its own."""
+        self._send("ABORT", lambda: {"run": self._run(cause)})
 
     def _send(self, state: str, details: Callable[[], dict[str, Any]] = dict) -> None:
         self._sender.send(lambda: self._event(state, details()))
@@ -85,21 +103,18 @@ class StageEvents:
             **{"run": self._run(), **details},
         )
 
-    def _run(self, error: BaseException | None = None) -> "Run":
+    def _run(self, error: str | None = None) -> "Run":
         from openlineage.client.event_v2 import Run
         from openlineage.client.facet_v2 import error_message_run, parent_run, tags_run
 
-        job, run_id = self._parent
         facets: dict[str, RunFacet] = {
             "parent": parent_run.ParentRunFacet(
-                parent_run.Run(run_id), parent_run.Job(self._settings.topic_prefix, job)
+                parent_run.Run(self._attempt.run_id), parent_run.Job(self._settings.topic_prefix, self._attempt.job)
             ),
             "tags": tags_run.TagsRunFacet([tags_run.TagsRunFacetFields("batch", self._batch, "UMMP")]),
         }
         if error:
-            facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(
-                f"{type(error).__name__}: {error}", "python"
-            )
+            facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(error, "python")
         return Run(self._run_id, facets)
 
     def _inputs(self, manifest: Manifest, items: int) -> "list[InputDataset]":
