@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+from dagster import DagsterRunStatus
 
 from ummp_assets.clean.distribution import Distribution, distributions
 from ummp_assets.defs.deployment import Deployment
@@ -47,7 +48,10 @@ class Stopwatch:
 @contextmanager
 def stage_run(context: dg.AssetExecutionContext, deployment: Deployment) -> Iterator[Stopwatch]:
     """Measure the block's wall time; say when it begins and, with its error, when it fails. `result`, inside the block,
-    says what it committed."""
+    says what it committed.
+
+    A run that somebody cancels in the block ends, whatever the step's policy of retries.
+    """
     watch = Stopwatch(_events(context, deployment))
     try:
         if watch.events:
@@ -56,7 +60,15 @@ def stage_run(context: dg.AssetExecutionContext, deployment: Deployment) -> Iter
     except BaseException as error:
         if watch.events:
             watch.events.fail(error)
+        if not isinstance(error, Exception) and _is_cancelled(context):
+            # Dagster 1.13 tries an interrupted step again, whoever interrupted it.
+            raise dg.Failure("The run was cancelled.", allow_retries=False) from error
         raise
+
+
+def _is_cancelled(context: dg.AssetExecutionContext) -> bool:
+    run = context.instance.get_run_by_id(context.run.run_id)
+    return run is not None and run.status in (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
 
 
 def _events(context: dg.AssetExecutionContext, deployment: Deployment) -> StageEvents | None:

@@ -239,7 +239,7 @@ def test_attempts_that_were_interrupted_and_killed_are_aborted(
         assert processes[0].wait(60) == -signal.SIGKILL
         with dg.DagsterInstance.local_temp(str(folder)) as instance:
             # As run monitoring does.
-            instance.report_run_failed(instance.get_run_record_by_id(run_id).dagster_run)  # type: ignore[union-attr]
+            instance.report_run_failed(instance.get_run_by_id(run_id))  # type: ignore[arg-type]
             run = instance.get_run_by_id(run_id)
             assert run is not None
             assert abort_open_stages(Deployment(), instance, run) == ["requests"]
@@ -250,6 +250,34 @@ def test_attempts_that_were_interrupted_and_killed_are_aborted(
     assert first["runId"] == interrupted["runId"] != second["runId"] == killed["runId"]
     assert "Interrupted" in interrupted["facets"]["errorMessage"]["message"]
     assert killed["facets"]["errorMessage"]["message"] == f"run {run_id} ended as FAILURE"
+
+
+def test_cancelled_run_ends_and_its_stage_is_aborted(
+    planned: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: Events = []
+    processes: list[subprocess.Popen[bytes]] = []
+    folder, run_id = tmp_path / "dagster", str(uuid.uuid4())
+    folder.mkdir()
+
+    def cancel_at_start(event: Mapping[str, Any]) -> None:
+        if event["eventType"] == "START":
+            with dg.DagsterInstance.local_temp(str(folder)) as instance:
+                instance.report_run_canceling(instance.get_run_by_id(run_id))  # type: ignore[arg-type]
+            processes[0].send_signal(signal.SIGINT)
+
+    with _endpoint(events, on_event=cancel_at_start) as url:
+        monkeypatch.setenv("UMMP_OPENLINEAGE_URL", url)
+        monkeypatch.setenv("UMMP_OPENLINEAGE_TIMEOUT_SECONDS", "30")
+        command = [sys.executable, "-c", _RUN_IN_A_PROCESS, str(folder), planned, run_id]
+        processes.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+        assert processes[0].wait(60) > 0
+    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    # Not tried again.
+    assert [event["eventType"] for event in events] == ["START", "ABORT"]
 
 
 def test_sensors_of_ended_runs_stand_only_where_events_are_sent(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:
