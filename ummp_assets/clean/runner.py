@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from ummp_assets.clean.duplicates import drop_duplicates
 from ummp_assets.clean.measurements import add_reasons, measurement_schema
-from ummp_assets.clean.takedowns import drop_taken_down
+from ummp_assets.clean.takedowns import ForbiddenRows, drop_taken_down
 from ummp_assets.errors import AccountingMismatch
 from ummp_assets.records import Modality, Rejection
 from ummp_assets.storage.abandoned import require_not_abandoned
@@ -145,8 +145,10 @@ def run_clean_stage(
     numbers: Counter[str] = Counter({"samples_in": 0, "samples_out": 0, "bytes_in": 0})
     rejected = 0
     tables = {"samples": stage.schema, MEASUREMENTS: measurement_schema(stage.measurements)}
+    # Before their bytes are read: a blob that this batch shares with one that was taken down may be gone.
+    forbidden = ForbiddenRows(index, stage.modality.value, stage.measurements)
     with StageWriter(store, stage.name, batch, tables) as writer:
-        chunks = _counted(_chunks(store, downloads, stage), numbers)
+        chunks = forbidden.drop(_counted(_chunks(store, downloads, stage), numbers))
         for group in _grouped(map_in_order(clean, chunks, executor, workers + _CHUNKS_AHEAD)):
             kept, rejections = _drop(group, index, stage, near_duplicates)
             for rows in kept:
@@ -158,6 +160,10 @@ def run_clean_stage(
             for cleaned in group:
                 numbers.update(cleaned.numbers)
             rejected += len(rejections)
+        writer.reject(forbidden.rejections)
+        for measured in forbidden.measured:
+            writer.write(MEASUREMENTS, add_reasons(measured, forbidden.rejections))
+        rejected += len(forbidden.rejections)
         if numbers["samples_in"] != numbers["samples_out"] + rejected:
             raise AccountingMismatch(
                 f"{stage.name} {batch}: {numbers['samples_in']} samples in, but {numbers['samples_out']} out and "

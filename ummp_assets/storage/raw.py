@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ummp_assets.errors import ManifestCorrupt
+from ummp_assets.errors import ManifestCorrupt, ObjectNotFound
 from ummp_assets.storage.objects import ObjectStore
 
 __all__ = ["raw_bytes"]
@@ -17,13 +17,17 @@ def raw_bytes(store: ObjectStore, row: Mapping[str, Any]) -> bytes:
     Raises
     ------
     ManifestCorrupt
-        The row has neither.
-    ObjectNotFound
-        The blob that the row names is gone.
+        The row has neither, or the blob that it names is gone.
     """
     content: bytes | None = row["content"]
     if content is not None:
         return content
     if row["blob"] is None:
         raise ManifestCorrupt(f"sample {row['sample_id']} has neither content nor a blob")
-    return store.read(row["blob"])
+    try:
+        return store.read(row["blob"])
+    except ObjectNotFound as error:
+        raise ManifestCorrupt(
+            f"{error}: it held the raw bytes of sample {row['sample_id']}. `ummp datasets scrub --repair` restores it "
+            "from a replica; without one, materialize `downloads` of the batch again, which fetches them anew."
+        ) from error

@@ -140,6 +140,30 @@ def test_every_sample_keeps_what_was_measured_and_why_it_is_not_stored(store: Ob
     assert rows[2]["sample_id"] == "ummp.requests.normal~0~3"
 
 
+def test_rows_that_were_taken_down_are_refused_before_they_are_read(store: ObjectStore, index: Index) -> None:
+    row = raw_row(2, b"b")
+    put_downloads(store, [raw_row(1, b"a"), row, raw_row(3, b"c")])
+    TakedownIndex(index).record([TakedownEntry("ummp.takedowns", 0, 3, 0, "sha256", row["sha256"], "asked for")])
+    seen: list[str] = []
+
+    def note(chunk: pa.RecordBatch) -> CleanedChunk:
+        seen.extend(chunk.column("sample_id").to_pylist())
+        return keep_all(chunk)
+
+    manifest = run_clean_stage(store, index, BATCH, stage(max_chunk_rows=1), note)
+
+    assert stored_ids(store) == seen == ["ummp.requests.normal~0~1", "ummp.requests.normal~0~3"]
+    assert (manifest.numbers["samples_in"], manifest.rejected) == (3, 1)
+    (refused,) = [row for part in read_table(store, manifest, "outcomes") for row in part.to_pylist()]
+    assert (refused["sample_id"], refused["reason"]) == (row["sample_id"], "takedown")
+    measured_of = [row for part in read_table(store, manifest, MEASUREMENTS) for row in part.to_pylist()]
+    assert [(row["sample_id"][-1], row["reason"]) for row in measured_of] == [
+        ("1", None),
+        ("3", None),
+        ("2", "takedown"),
+    ]
+
+
 def test_lost_row_raises_and_commits_nothing(store: ObjectStore, index: Index) -> None:
     put_downloads(store, [raw_row(1, b"a"), raw_row(2, b"b")])
 

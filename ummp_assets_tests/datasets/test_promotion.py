@@ -13,7 +13,8 @@ from ummp_assets.datasets.promote import promote_twins
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.datasets.trace import find_lineage, sample_ids_of
-from ummp_assets.datasets.versions import DatasetVersion, latest_version
+from ummp_assets.datasets.versions import DatasetVersion, latest_version, read_version
+from ummp_assets.errors import ManifestCorrupt
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange
 from ummp_assets.modality_stages import modality_stages
@@ -21,7 +22,7 @@ from ummp_assets.settings import DatasetSettings, Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.promotions import PromotionIndex
-from ummp_assets.storage.stages import OutcomeCount
+from ummp_assets.storage.stages import MEASUREMENTS, OutcomeCount, read_manifest
 from ummp_assets_tests.clean.downloads import put_downloads, raw_row
 from ummp_assets_tests.clean.test_image_near_duplicates import jpeg, opened
 from ummp_assets_tests.clean.test_text_near_duplicates import prose
@@ -195,3 +196,40 @@ def test_a_repeated_batch_gives_the_answer_that_the_promotion_made(
     commit_rows(store, index, settings, 2, [raw_row(10, document(1, 5)), raw_row(11, document(2))], 10)
     take_down(store, index, settings, 1, 0)
     assert clean_text(store, index, settings, f"{TOPIC}~00000002").rows("samples") == 2
+
+
+def with_blob(store: ObjectStore, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a raw row whose bytes stand in the store as a large object."""
+    blob = f"blobs/{row['sha256']}"
+    store.write(blob, row["content"])
+    return {**row, "content": None, "blob": blob}
+
+
+def test_a_batch_on_its_way_that_shares_a_blob_with_what_was_taken_down_gets_through(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    commit_rows(store, index, settings, 1, [with_blob(store, raw_row(0, document(1)))], 0)
+    rows = [with_blob(store, raw_row(10, document(1))), raw_row(11, document(2))]
+    put_downloads(store, rows, f"{TOPIC}~00000002")
+    order = put_takedowns(store, 1, [("sample_id", f"{TOPIC}~0~0")])
+    apply_takedowns(store, index, settings, order, now=NOW)
+    assert not store.exists(str(rows[0]["blob"]))
+
+    commit_rows(store, index, settings, 2, rows, 10)
+
+    assert stored(store, index) == ["11"]
+    # The first one, and the one that shared its blob.
+    assert OutcomeCount("docs", "text", "filtered", "takedown", 2) in read_version(store, "docs").outcomes
+    assert read_manifest(store, "clean_text", f"{TOPIC}~00000002").rows(MEASUREMENTS) == 1
+    assert files_with_bytes(store, document(1)) == []
+
+
+def test_a_lost_blob_without_an_order_names_the_command_that_restores_it(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    row = with_blob(store, raw_row(0, document(1)))
+    store.delete(str(row["blob"]))
+    with pytest.raises(
+        ManifestCorrupt, match=rf"{row['blob']}: it held .* {TOPIC}~0~0\. `ummp datasets scrub --repair`"
+    ):
+        prepare(store, index, settings, 1, [row], 0)

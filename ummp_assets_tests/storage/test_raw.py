@@ -2,7 +2,7 @@
 
 import pytest
 
-from ummp_assets.errors import ManifestCorrupt, ObjectNotFound
+from ummp_assets.errors import ManifestCorrupt
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.raw import raw_bytes
 
@@ -18,7 +18,7 @@ def test_blob_is_read_from_the_store(store: ObjectStore) -> None:
 
 
 def test_lost_blob_and_row_without_bytes_raise(store: ObjectStore) -> None:
-    with pytest.raises(ObjectNotFound, match="blobs/abc"):
+    with pytest.raises(ManifestCorrupt, match=r"blobs/abc: it held .* t~0~1\. `ummp datasets scrub --rep"):
         raw_bytes(store, {"sample_id": "t~0~1", "content": None, "blob": "blobs/abc"})
     with pytest.raises(ManifestCorrupt, match="t~0~1"):
         raw_bytes(store, {"sample_id": "t~0~1", "content": None, "blob": None})
