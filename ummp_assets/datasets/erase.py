@@ -4,7 +4,7 @@ A sample that was downloaded ends in the outcomes of `downloads` afterwards, wit
 trace in later stages: the accounting still adds up.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,7 +26,6 @@ from ummp_assets.storage.abandoned import STAGE as ABANDONMENT
 from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import (
-    MEASUREMENTS,
     FileEntry,
     Manifest,
     StageWriter,
@@ -36,11 +35,12 @@ from ummp_assets.storage.stages import (
 )
 from ummp_assets.storage.takedown_index import message_ids_of
 
-__all__ = ["ErasedStage", "erase_samples"]
+__all__ = ["ErasedStage", "erase_samples", "stored_sample_ids"]
 
 _MAX_ATTEMPTS = 5
 _RAW = "downloads"
 _REQUESTS = "requests"
+_SEVERAL_IDS = "sample_ids"
 _REASONS = {reason.value: reason for reason in Reason}
 _OUTCOME_COLUMNS = ["sample_id", "dataset", "modality", "uri"]
 
@@ -61,7 +61,8 @@ def erase_samples(
     """Write each stage that a batch went through anew without these samples, and delete the files that held them.
 
     The requests stay: they hold no content, and say what was asked for. Shards that a version holds stay until the
-    version is purged. What the stage `abandonment` states of a message stays, too: it is a dead letter.
+    version is purged. A packed sequence goes whole when it holds a piece of one. What the stage `abandonment` states of
+    a message stays, too: it is a dead letter.
 
     Raises
     ------
@@ -117,7 +118,7 @@ def _erase_rows(
     gone = 0
     blobs: list[str] = []
     rejections = [item for item in _rejections(store, manifest) if _stays(manifest, item, sample_ids)]
-    if len(rejections) == manifest.rejected and not _holds(store, manifest, sample_ids):
+    if len(rejections) == manifest.rejected and sample_ids.isdisjoint(stored_sample_ids(store, manifest)):
         return 0, [], manifest
     schemas = {name: _schema(store, manifest, name) for name in manifest.tables if name != "outcomes"}
     with StageWriter(store, manifest.stage, manifest.batch, schemas) as writer:
@@ -125,7 +126,7 @@ def _erase_rows(
             for rows in read_table(store, manifest, name, batch_rows=64):
                 keep, drop = _divide(rows, sample_ids) if name in _tables(manifest) else (rows, rows.slice(0, 0))
                 writer.write(name, keep)
-                gone += drop.num_rows if name != MEASUREMENTS else 0
+                gone += drop.num_rows if name == "samples" else 0
                 if manifest.stage == _RAW and drop.num_rows:
                     rejections += _taken_down(drop, dead)
                     blobs += [path for path in drop.column("blob").to_pylist() if path]
@@ -194,14 +195,13 @@ def _paths(manifest: Manifest) -> set[str]:
 
 def _file_holds(store: ObjectStore, path: str, sample_ids: AbstractSet[str]) -> bool:
     with (
-        suppress(ObjectNotFound, pa.ArrowException, OSError),
+        # Without ids, or no table at all: the collection of garbage takes it in time.
+        suppress(ObjectNotFound, pa.ArrowException, OSError, KeyError),
         store.open(path) as file,
         pq.ParquetFile(file) as parquet,
     ):
-        if "sample_id" in parquet.schema_arrow.names:
-            parts = parquet.iter_batches(columns=["sample_id"])
-            return any(not sample_ids.isdisjoint(rows.column(0).to_pylist()) for rows in parts)
-    # Without ids, or no table at all: the collection of garbage takes it in time.
+        parts = parquet.iter_batches(columns=["sample_id", _SEVERAL_IDS])
+        return any(not sample_ids.isdisjoint(ids) for rows in parts for ids in _ids_by_row(rows))
     return False
 
 
@@ -211,16 +211,27 @@ def _tables(manifest: Manifest) -> list[str]:
 
 
 def _divide(rows: pa.RecordBatch, sample_ids: AbstractSet[str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    gone = pa.array([sample_id in sample_ids for sample_id in rows.column("sample_id").to_pylist()], pa.bool_())
+    gone = pa.array([not sample_ids.isdisjoint(ids) for ids in _ids_by_row(rows)], pa.bool_())
     return rows.filter(pc.invert(gone)), rows.filter(gone)
 
 
-def _holds(store: ObjectStore, manifest: Manifest, sample_ids: AbstractSet[str]) -> bool:
-    return any(
-        not sample_ids.isdisjoint(rows.column("sample_id").to_pylist())
+def _ids_by_row(rows: pa.RecordBatch) -> Iterable[Sequence[str]]:
+    """Return the samples of each row: one, but for packed sequences, which hold pieces of several."""
+    if _SEVERAL_IDS in rows.schema.names:
+        ids: Iterable[Sequence[str]] = rows.column(_SEVERAL_IDS).to_pylist()
+        return ids
+    return ([sample_id] for sample_id in rows.column("sample_id").to_pylist())
+
+
+def stored_sample_ids(store: ObjectStore, manifest: Manifest) -> set[str]:
+    """Return the ids of all samples of which the files of a stage hold contents."""
+    return {
+        sample_id
         for name in _tables(manifest)
-        for rows in read_table(store, manifest, name, columns=["sample_id"])
-    )
+        for rows in read_table(store, manifest, name, columns=["sample_id", _SEVERAL_IDS], batch_rows=65_536)
+        for ids in _ids_by_row(rows)
+        for sample_id in ids
+    }
 
 
 def _count_held(store: ObjectStore, entry: FileEntry, sample_ids: AbstractSet[str]) -> int:

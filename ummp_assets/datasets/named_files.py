@@ -1,4 +1,4 @@
-"""Which files a store must hold: manifests, and the files that they name."""
+"""Which files a store must hold: manifests, the files that they name, and the blobs that rows in those name."""
 
 import re
 from collections.abc import Iterator
@@ -8,14 +8,26 @@ from ummp_assets.datasets.versions import DatasetVersion, list_datasets, read_sh
 from ummp_assets.datasets.withdrawals import read_withdrawals
 from ummp_assets.errors import ManifestCorrupt
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import Manifest
+from ummp_assets.storage.stages import Manifest, read_table
 
-__all__ = ["FOLDERS", "NamedFile", "files_of_manifest", "is_content", "list_manifests", "named_files"]
+__all__ = [
+    "FOLDERS",
+    "NamedFile",
+    "files_of_manifest",
+    "is_blob",
+    "is_content",
+    "list_manifests",
+    "listed_blobs",
+    "named_blobs",
+    "named_files",
+    "purged_shards",
+]
 
 FOLDERS = ("stages", "datasets")
 """Folders that hold the files of stages and of dataset versions."""
 
 _BLOBS = "blobs/"
+_DOWNLOADS = "stages/downloads/"
 _STAGE_MANIFEST = re.compile(r"stages/[^/]+/[^/]+/manifest\.json")
 _VERSION_MANIFEST = re.compile(r"datasets/[^/]+/v\d+/manifest\.json")
 
@@ -30,7 +42,12 @@ class NamedFile:
 
 def is_content(path: str) -> bool:
     """Return whether a path holds content, which never changes under one name, unlike manifests and hints."""
-    return path.endswith(".parquet") or path.startswith(_BLOBS)
+    return path.endswith(".parquet") or is_blob(path)
+
+
+def is_blob(path: str) -> bool:
+    """Return whether a path holds the raw bytes of a large object; its name ends in their sha256."""
+    return path.startswith(_BLOBS)
 
 
 def list_manifests(store: ObjectStore) -> Iterator[str]:
@@ -58,7 +75,7 @@ def files_of_manifest(store: ObjectStore, path: str) -> list[NamedFile]:
 
 
 def named_files(store: ObjectStore, *, skip_damaged: bool = False) -> set[NamedFile]:
-    """Return every file that must be there; what takedowns purged need not.
+    """Return every file that a manifest names; what takedowns purged need not be there and is left out.
 
     Parameters
     ----------
@@ -72,12 +89,41 @@ def named_files(store: ObjectStore, *, skip_damaged: bool = False) -> set[NamedF
         except ManifestCorrupt:
             if not skip_damaged:
                 raise
-    purged = {
-        path
-        for dataset in list_datasets(store)
-        for item in read_withdrawals(store, dataset)
-        if item.purged
-        for path in item.shards
-    }
-    found = {file for file in found if file.path not in purged}
-    return found | {NamedFile(info.path, info.path.removeprefix(_BLOBS)) for info in store.list(_BLOBS[:-1])}
+    purged = purged_shards(store)
+    return {file for file in found if file.path not in purged}
+
+
+def purged_shards(store: ObjectStore) -> set[str]:
+    """Return the paths of all shards that takedowns purged."""
+    withdrawals = (item for dataset in list_datasets(store) for item in read_withdrawals(store, dataset))
+    return {path for item in withdrawals if item.purged for path in item.shards}
+
+
+def listed_blobs(store: ObjectStore) -> set[NamedFile]:
+    """Return the blobs that are there, those included that no committed row names yet."""
+    return {_blob(info.path) for info in store.list(_BLOBS[:-1])}
+
+
+def named_blobs(store: ObjectStore, *, skip_damaged: bool = False) -> set[NamedFile]:
+    """Return the blobs that rows of the stage `downloads` name.
+
+    Parameters
+    ----------
+    skip_damaged:
+        Leave out what damaged files name, instead of raising `ManifestCorrupt`.
+    """
+    found: set[NamedFile] = set()
+    for path in list_manifests(store):
+        if path.startswith(_DOWNLOADS):
+            try:
+                manifest = Manifest.from_json(store.read(path), store.uri(path))
+                for rows in read_table(store, manifest, "samples", columns=["blob"], batch_rows=65_536):
+                    found.update(_blob(blob) for blob in rows.column("blob").drop_null().to_pylist())
+            except ManifestCorrupt:
+                if not skip_damaged:
+                    raise
+    return found
+
+
+def _blob(path: str) -> NamedFile:
+    return NamedFile(path, path.removeprefix(_BLOBS))

@@ -21,6 +21,7 @@ from ummp_assets.storage.takedown_index import TakedownEntry
 __all__ = [
     "SCHEMA",
     "Receipt",
+    "erased_blobs",
     "publish_receipt",
     "read_receipt",
     "receipt_path",
@@ -31,6 +32,7 @@ __all__ = [
 
 SCHEMA = "ummp.takedown-receipt/1"
 
+_FOLDER = "takedowns"
 _LISTS = ("samples", "erased", "withdrawn", "orders")
 _SAMPLE_FIELDS = ("sample_id", "dataset", "batch", "uri", "sha256", "outcome", "reason")
 # Kafka's own limit is 1,048,588 bytes: the receipt of a domain may name a million samples.
@@ -105,6 +107,12 @@ def stored_before(store: ObjectStore, batch: str, dataset: str) -> set[str]:
     return {item["sample_id"] for item in mine if item.get("outcome", Outcome.STORED) == Outcome.STORED}
 
 
+def erased_blobs(store: ObjectStore) -> set[str]:
+    """Return the paths of all blobs that receipts say are erased."""
+    receipts = (json.loads(store.read(info.path)) for info in store.list(_FOLDER))
+    return {path for receipt in receipts for item in receipt["erased"] for path in item["blobs"]}
+
+
 def publish_receipt(settings: Settings, store: ObjectStore, batch: str) -> bool:
     """Send the receipt of a batch of takedowns to the topic of ready events, once; return whether this call sent it.
 
@@ -156,4 +164,4 @@ def _shortened(document: dict[str, Any], uri: str) -> bytes:
 
 def receipt_path(batch: str) -> str:
     """Return where the receipt of a batch of takedowns stands in the store."""
-    return f"takedowns/{batch}.json"
+    return f"{_FOLDER}/{batch}.json"

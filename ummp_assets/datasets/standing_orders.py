@@ -17,6 +17,7 @@ __all__ = [
     "ForbiddenSamples",
     "forbid_contents",
     "forbid_downloads",
+    "orders_by_target",
     "orders_naming",
     "record_takedowns",
     "samples_named_by",
@@ -112,15 +113,20 @@ def _with_same_content(index: Index, sample_ids: Iterable[str]) -> list[SampleEn
 
 def orders_naming(index: Index, samples: Iterable[SampleEntry]) -> list[TakedownEntry]:
     """Return the orders that name any of the samples, or one of their contents."""
+    named = orders_by_target(index, samples)
+    return sorted(set(named.values()), key=lambda order: (order.topic, order.partition, order.offset, order.target))
+
+
+def orders_by_target(index: Index, samples: Iterable[SampleEntry]) -> dict[str, TakedownEntry]:
+    """Return an order for each of the ids, URIs, raw and content hashes of the samples that one names."""
     entries = list(samples)
     owned = TwinIndex(index).contents_of(entry.sample_id for entry in entries)
-    named = taken_down(
+    return taken_down(
         index,
         uris=[entry.uri for entry in entries],
         sha256s=[*(entry.sha256 for entry in entries if entry.sha256), *sorted(owned)],
         sample_ids=[entry.sample_id for entry in entries],
     )
-    return sorted(set(named.values()), key=lambda order: (order.topic, order.partition, order.offset, order.target))
 
 
 def _named_downloads(store: ObjectStore, index: Index, batch: str) -> dict[TakedownEntry, dict[str, str]]:

@@ -53,7 +53,7 @@ def compact(context: dg.OpExecutionContext, deployment: Deployment) -> None:
 def verify(context: dg.OpExecutionContext, deployment: Deployment) -> None:
     """Hash every file that a manifest names and repair it from the replica, if there is one; fail, with their names,
     when one stays missing or damaged."""
-    found = scrub(deployment.store, open_replica(deployment.settings))
+    found = scrub(deployment.store, deployment.index, deployment.settings, open_replica(deployment.settings))
     damaged = [file for file in found if not file.repaired]
     for file in found:
         context.log.error("%s: %s%s", file.path, file.problem, ", repaired" if file.repaired else "")

@@ -18,11 +18,11 @@ from ummp_assets.errors import ManifestCorrupt
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange
 from ummp_assets.modality_stages import modality_stages
-from ummp_assets.settings import DatasetSettings, Settings
+from ummp_assets.settings import CleanSettings, DatasetSettings, Settings, TextSettings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.promotions import PromotionIndex
-from ummp_assets.storage.stages import MEASUREMENTS, OutcomeCount, read_manifest
+from ummp_assets.storage.stages import MEASUREMENTS, OutcomeCount, read_manifest, read_table
 from ummp_assets_tests.clean.downloads import put_downloads, raw_row
 from ummp_assets_tests.clean.test_image_near_duplicates import jpeg, opened
 from ummp_assets_tests.clean.test_text_near_duplicates import prose
@@ -233,3 +233,27 @@ def test_a_lost_blob_without_an_order_names_the_command_that_restores_it(
         ManifestCorrupt, match=rf"{row['blob']}: it held .* {TOPIC}~0~0\. `ummp datasets scrub --repair`"
     ):
         prepare(store, index, settings, 1, [row], 0)
+
+
+def test_packed_sequences_that_hold_a_piece_of_a_sample_fall(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    clean = CleanSettings(text=TextSettings(sequence_tokens=64))
+    settings = settings.model_copy(update={"clean": clean})
+    rows = [raw_row(offset, b"A page about herons number %d." % offset) for offset in range(30)]
+    commit_rows(store, index, settings, 1, rows, 0)
+    names = sequences_by_sample(store)
+    assert len(names) == 30
+
+    take_down(store, index, settings, 1, 3)
+
+    left = sequences_by_sample(store)
+    assert f"{TOPIC}~0~3" not in left
+    assert len(left) > 20
+    assert stored(store, index) == sorted(str(offset) for offset in range(30) if offset != 3)
+
+
+def sequences_by_sample(store: ObjectStore) -> set[str]:
+    manifest = read_manifest(store, "text_features", f"{TOPIC}~00000001")
+    parts = read_table(store, manifest, "sequences")
+    return {name for rows in parts for ids in rows.column("sample_ids").to_pylist() for name in ids}

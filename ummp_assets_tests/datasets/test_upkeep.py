@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.compaction import compact_dataset
 from ummp_assets.datasets.garbage import collect_garbage
+from ummp_assets.datasets.receipts import receipt_path
 from ummp_assets.datasets.replication import replicate
-from ummp_assets.datasets.scrubbing import scrub
+from ummp_assets.datasets.restoring import restore_manifest
+from ummp_assets.datasets.scrubbing import DamagedFile, scrub
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.datasets.versions import read_version
@@ -20,9 +23,10 @@ from ummp_assets.settings import DatasetSettings, Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets_tests.datasets.batches import put_batch, texts
+from ummp_assets.storage.stages import read_manifest
+from ummp_assets_tests.datasets.batches import TOPIC, digest, put_batch, texts
 from ummp_assets_tests.datasets.conftest import Committer
-from ummp_assets_tests.datasets.test_takedown import NOW, SECRET, commit_all, files_with, put_takedowns
+from ummp_assets_tests.datasets.test_takedown import NOW, SECRET, commit_all, files_with, put_downloads, put_takedowns
 
 LATER = datetime.now(UTC) + timedelta(days=2)
 
@@ -60,28 +64,28 @@ def test_young_files_are_never_collected(store: ObjectStore, commit_samples: Com
 
 
 def test_scrub_names_damage_and_mends_it_from_the_replica(
-    store: ObjectStore, commit_samples: Committer, tmp_path: Path
+    store: ObjectStore, index: Index, settings: Settings, commit_samples: Committer, tmp_path: Path
 ) -> None:
     version = commit_samples(texts("birds", 40))
     replica = LocalStore(tmp_path / "replica")
     assert replicate(store, replica)
     assert replicate(store, replica) == []
     assert _files(replica) == _files(store)
-    assert scrub(store, replica) == []
+    assert scrub(store, index, settings, replica) == []
     before = _files(store)
     missing, damaged = sorted(shard.path for shard in version.shards)[:2]
     store.delete(missing)
     store.write(damaged, before[damaged][:-1] + b"?")
-    assert [(item.path, item.problem, item.repaired) for item in scrub(store)] == [
+    assert [(item.path, item.problem, item.repaired) for item in scrub(store, index, settings)] == [
         (missing, "missing", False),
         (damaged, "its sha256 differs", False),
     ]
-    assert [item.repaired for item in scrub(store, replica)] == [True, True]
+    assert [item.repaired for item in scrub(store, index, settings, replica)] == [True, True]
     assert _files(store) == before
 
 
 def test_a_damaged_or_lost_manifest_is_named_and_restored(
-    store: ObjectStore, commit_samples: Committer, tmp_path: Path
+    store: ObjectStore, index: Index, settings: Settings, commit_samples: Committer, tmp_path: Path
 ) -> None:
     version = commit_samples(texts("birds", 5))
     commit_samples(texts("birds", 5, 5))
@@ -94,10 +98,13 @@ def test_a_damaged_or_lost_manifest_is_named_and_restored(
     with pytest.raises(ManifestCorrupt, match="clean_text"):
         collect_garbage(store, LATER)
     assert replicate(store, replica) == []
-    assert [(item.path, item.repaired) for item in scrub(store)] == [(stage, False)]
-    assert [(item.path, item.repaired) for item in scrub(store, replica)] == [(version.path, True), (stage, True)]
+    assert [(item.path, item.repaired) for item in scrub(store, index, settings)] == [(stage, False)]
+    assert [(item.path, item.repaired) for item in scrub(store, index, settings, replica)] == [
+        (version.path, True),
+        (stage, True),
+    ]
     assert _files(store) == before
-    assert scrub(store, replica) == []
+    assert scrub(store, index, settings, replica) == []
 
 
 def test_a_damaged_file_is_not_copied_to_the_replica(
@@ -133,23 +140,25 @@ def test_upkeep_goes_on_while_batches_are_committed(
     while not done.is_set():
         compact_dataset(store, index, settings, "birds")
         assert collect_garbage(store, datetime.now(UTC)) == []
-        assert scrub(store) == []
+        assert scrub(store, index, settings) == []
         replicate(store, replica)
     committer.join()
     assert read_version(store, "birds").rows == 24
     replicate(store, replica)
-    assert scrub(replica) == []
+    assert scrub(replica, index, settings) == []
     assert read_version(replica, "birds") == read_version(store, "birds")
 
 
-def test_a_damaged_replica_repairs_nothing(store: ObjectStore, commit_samples: Committer, tmp_path: Path) -> None:
+def test_a_damaged_replica_repairs_nothing(
+    store: ObjectStore, index: Index, settings: Settings, commit_samples: Committer, tmp_path: Path
+) -> None:
     version = commit_samples(texts("birds", 5))
     replica = LocalStore(tmp_path / "replica")
     replicate(store, replica)
     path = version.shards[0].path
     for place in (store, replica):
         place.write(path, b"damaged")
-    assert [item.repaired for item in scrub(store, replica)] == [False]
+    assert [item.repaired for item in scrub(store, index, settings, replica)] == [False]
 
 
 def test_a_takedown_leaves_the_replica_too(
@@ -163,6 +172,96 @@ def test_a_takedown_leaves_the_replica_too(
     apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
     replicate(store, replica)
     assert files_with(replica, SECRET.content) == []
+
+
+def put_batch_on_its_way(store: ObjectStore, settings: Settings) -> str:
+    """Bring a batch up to its commit; its secret is a large object."""
+    samples = [*texts("birds", 3), SECRET]
+    batch = put_batch(store, 1, samples)
+    put_downloads(store, batch, samples, 0)
+    write_shards(store, settings, batch)
+    return batch
+
+
+def test_a_replica_forgets_what_a_commit_erased(
+    store: ObjectStore, index: Index, settings: Settings, tmp_path: Path
+) -> None:
+    replica = LocalStore(tmp_path / "replica")
+    batch = put_batch_on_its_way(store, settings)
+    replicate(store, replica)
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
+    replicate(store, replica)
+    assert files_with(replica, SECRET.content)
+    commit_batch(store, index, settings, batch)
+    # Killed before it could say so, the commit would leave the receipt without the blob.
+    store.delete(receipt_path(batch))
+    replicate(store, replica)
+    assert files_with(replica, SECRET.content) == []
+
+
+def test_a_lost_blob_is_named_stays_in_the_replica_and_is_restored(
+    store: ObjectStore, index: Index, settings: Settings, tmp_path: Path
+) -> None:
+    replica = LocalStore(tmp_path / "replica")
+    commit_all(store, index, settings, 1, [*texts("birds", 3), SECRET], 0)
+    replicate(store, replica)
+    blob = f"blobs/{digest('raw ' + SECRET.content)}"
+    before = store.read(blob)
+    store.delete(blob)
+    replicate(store, replica)
+    assert scrub(store, index, settings) == [DamagedFile(blob, "missing", repaired=False)]
+    assert scrub(store, index, settings, replica) == [DamagedFile(blob, "missing", repaired=True)]
+    assert store.read(blob) == before
+
+
+STAGES = ("downloads", "clean_text", "text_features", "training_shards")
+
+
+@pytest.fixture
+def taken_down(store: ObjectStore, index: Index, settings: Settings, tmp_path: Path) -> LocalStore:
+    """A replica from before a takedown that has left the store."""
+    settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
+    replica = LocalStore(tmp_path / "replica")
+    commit_all(store, index, settings, 1, [*texts("birds", 5), SECRET], 0)
+    replicate(store, replica)
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
+    assert files_with(store, SECRET.content) == []
+    return replica
+
+
+@pytest.mark.parametrize("stages", [*((stage,) for stage in STAGES), STAGES], ids=lambda stages: "-".join(stages))
+def test_repair_from_an_old_replica_brings_nothing_back_that_was_taken_down(
+    stages: Sequence[str], store: ObjectStore, index: Index, settings: Settings, taken_down: LocalStore
+) -> None:
+    before = _files(store)
+    for stage in stages:
+        store.write(f"stages/{stage}/{TOPIC}~00000001/manifest.json", b"{")
+    assert all(item.repaired for item in scrub(store, index, settings, taken_down))
+    assert files_with(store, SECRET.content) == []
+    assert scrub(store, index, settings) == []
+    assert set(_files(store)) == set(before)
+    tables = (read_manifest(store, stage, f"{TOPIC}~00000001").rows("samples") for stage in STAGES[:-1])
+    assert list(tables) == [5, 5, 5]
+
+
+def test_a_repair_that_died_before_it_erased_is_finished_by_the_next_one(
+    store: ObjectStore, index: Index, settings: Settings, taken_down: LocalStore
+) -> None:
+    restore_manifest(store, taken_down, f"stages/clean_text/{TOPIC}~00000001/manifest.json")
+    assert files_with(store, SECRET.content)
+    scrub(store, index, settings)
+    assert files_with(store, SECRET.content) == []
+
+
+def test_a_manifest_is_not_restored_that_could_not_be_erased_from(
+    store: ObjectStore, index: Index, settings: Settings, taken_down: LocalStore
+) -> None:
+    (old,) = read_manifest(taken_down, "downloads", f"{TOPIC}~00000001").tables["samples"]
+    taken_down.delete(old.path)
+    path = f"stages/downloads/{TOPIC}~00000001/manifest.json"
+    store.write(path, b"{")
+    assert [(item.path, item.repaired) for item in scrub(store, index, settings, taken_down)] == [(path, False)]
+    assert files_with(store, SECRET.content) == []
 
 
 def test_replicate_follows_new_versions(store: ObjectStore, commit_samples: Committer, tmp_path: Path) -> None:

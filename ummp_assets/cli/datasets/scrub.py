@@ -1,5 +1,7 @@
 """`ummp datasets scrub`: every file against its hash."""
 
+from contextlib import closing
+
 import click
 
 from ummp_assets.cli.datasets.options import open_configured_store, open_named_replica, replica_option
@@ -15,10 +17,13 @@ __all__ = ["scrub_command"]
 def scrub_command(repair: bool, replica: str | None, as_json: bool) -> None:
     """Read every manifest and hash every file that one names. Exit code 1: something is damaged and not repaired."""
     from ummp_assets.datasets.scrubbing import scrub
+    from ummp_assets.settings import load_settings
+    from ummp_assets.storage.index import open_index
 
     source = open_named_replica(replica) if repair else None
-    with progress_bar("hashing") as on_progress:
-        found = scrub(open_configured_store(), source, on_progress)
+    settings = load_settings()
+    with progress_bar("hashing") as on_progress, closing(open_index(settings)) as index:
+        found = scrub(open_configured_store(), index, settings, source, on_progress)
     if as_json:
         print_json(found)
     else:
