@@ -86,6 +86,8 @@ def _commit(store: ObjectStore, index: Index, settings: Settings, dataset: str, 
     (batch,) = change.batches
 
     def propose(parent: DatasetVersion | None) -> DatasetVersion | None:
+        # Again, since a person may have given the batch up meanwhile: its messages are dead letters then.
+        require_not_abandoned(store, batch)
         # Asked for each parent anew: another process may have committed the same batch meanwhile.
         if parent is not None and known.version_of(dataset, batch) is not None:
             return None

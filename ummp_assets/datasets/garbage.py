@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import groupby
 from pathlib import PurePosixPath
 
 from ummp_assets.datasets.named_files import FOLDERS, named_files
@@ -37,12 +38,19 @@ def find_garbage(store: ObjectStore, now: datetime, *, safety_age: timedelta = _
 def collect_garbage(store: ObjectStore, now: datetime, *, safety_age: timedelta = _ONE_DAY) -> list[str]:
     """Delete what `find_garbage` finds, and return the paths; raises as that does."""
     deleted = []
-    for info in find_garbage(store, now, safety_age=safety_age):
+    # Folder by folder, in order of the paths: looked at once, right before its files go.
+    for folder, infos in groupby(find_garbage(store, now, safety_age=safety_age), _folder_of):
         # Names derive from content: a run that writes the same file again right now has made it young.
-        if any(found == info for found in store.list(str(PurePosixPath(info.path).parent))):
-            store.delete(info.path)
-            deleted.append(info.path)
+        unchanged = set(store.list(folder))
+        for info in infos:
+            if info in unchanged:
+                store.delete(info.path)
+                deleted.append(info.path)
     return deleted
+
+
+def _folder_of(info: ObjectInfo) -> str:
+    return str(PurePosixPath(info.path).parent)
 
 
 def _old_files(store: ObjectStore, limit: datetime) -> Iterator[ObjectInfo]:

@@ -94,8 +94,8 @@ class DatasetVersion:
     parent, parent_sha256:
         The version that this one was built on; None for the first.
     cause:
-        What made it: `batch`, `labels`, `takedown`, `promotion` (of a near duplicate whose owner was taken down) or
-        `compaction`.
+        What made it: `batch`, `labels`, `takedown`, `promotion` (of a duplicate whose owner was taken down or lost with
+        a batch that was given up) or `compaction`.
     added_batches:
         Keys of the batches whose rows, labels or takedowns this version added to its parent.
     added_shards:

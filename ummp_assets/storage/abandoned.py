@@ -1,4 +1,5 @@
-"""Batches that a person gave up: the stage `abandonment` is committed for them, and no other stage goes on."""
+"""Batches that a person gave up: the stage `abandonment` is committed for them, and the stages that would claim a
+content or add it to a dataset, those that clean and the commit, refuse to run."""
 
 from ummp_assets.errors import BatchAbandoned
 from ummp_assets.storage.objects import ObjectStore

@@ -1,4 +1,5 @@
-"""Near duplicates whose owner was taken down: they may own the look or the words now, and enter the dataset.
+"""Duplicates whose owner was taken down or lost with its batch: they may own the content, the look or the words now,
+and enter the dataset.
 
 A promotion is noted before the owner is forgotten and struck out once the dataset has the sample, so that a crash at
 any instant loses none.
@@ -31,7 +32,7 @@ _IDS_PER_STATEMENT = 2_000
 
 @dataclass(frozen=True, slots=True, order=True)
 class Promotion:
-    """A sample that was a near duplicate of one that is gone."""
+    """A sample that was a duplicate, exact or near, of one that is gone."""
 
     dataset: str
     sample_id: str

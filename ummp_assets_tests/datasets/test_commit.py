@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -10,11 +11,12 @@ from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.reader import open_dataset
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.versions import Column, DatasetVersion, list_datasets, read_shards, read_version
-from ummp_assets.errors import DatasetNotFound, ManifestCorrupt, SchemaConflict, UnsupportedFormat
+from ummp_assets.errors import BatchAbandoned, DatasetNotFound, ManifestCorrupt, SchemaConflict, UnsupportedFormat
 from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index
+from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import OutcomeCount
+from ummp_assets.storage.stages import OutcomeCount, StageWriter, stage_path
 from ummp_assets_tests.datasets.batches import Sample, filtered, put_batch, texts
 
 
@@ -84,6 +86,30 @@ def test_a_batch_that_stored_nothing_makes_no_version(store: ObjectStore, index:
     assert commit(store, index, settings, put_batch(store, 1, [], rejections=[filtered("birds", 0)])) == []
     with pytest.raises(DatasetNotFound, match="there is no dataset birds"):
         read_version(store, "birds")
+
+
+class _StoreThatSeesItGivenUp(LocalStore):
+    """Commits the stage `abandonment` of a batch once the commit has looked for it and gone on to the shards."""
+
+    batch = ""
+
+    def read(self, path: str) -> bytes:
+        if path == stage_path("training_shards", self.batch):
+            with StageWriter(self, "abandonment", self.batch, {}) as writer:
+                writer.commit(code_version="1")
+        return super().read(path)
+
+
+def test_a_batch_that_is_given_up_during_its_commit_makes_no_version(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    batch = put_batch(store, 1, texts("birds", 3))
+    write_shards(store, settings, batch)
+    racing = _StoreThatSeesItGivenUp(Path(store.uri()))
+    racing.batch = batch
+    with pytest.raises(BatchAbandoned, match="was given up"):
+        commit_batch(racing, index, settings, batch)
+    assert list_datasets(store) == []
 
 
 def test_an_added_column_is_null_in_older_rows(store: ObjectStore, index: Index, settings: Settings) -> None:

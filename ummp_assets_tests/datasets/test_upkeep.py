@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from ummp_assets.errors import ManifestCorrupt
 from ummp_assets.settings import DatasetSettings, Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.local_store import LocalStore
-from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.objects import ObjectInfo, ObjectStore
 from ummp_assets.storage.stages import read_manifest
 from ummp_assets_tests.datasets.batches import TOPIC, digest, put_batch, texts
 from ummp_assets_tests.datasets.conftest import Committer
@@ -51,6 +51,24 @@ def test_garbage_is_collected_and_named_files_stay(
     assert sorted(collect_garbage(store, LATER)) == sorted(garbage)
     assert _files(store) == before
     assert collect_garbage(store, LATER) == []
+
+
+class _CountingStore(LocalStore):
+    """Notes the folders that are listed."""
+
+    listed: tuple[str, ...] = ()
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        self.listed += (prefix,)
+        return super().list(prefix)
+
+
+def test_a_folder_with_much_garbage_is_listed_once(store: ObjectStore) -> None:
+    for number in range(20):
+        store.write(f"datasets/birds/shards/{number}.parquet", b"left by a killed run")
+    counting = _CountingStore(Path(store.uri()))
+    assert len(collect_garbage(counting, LATER)) == 20
+    assert counting.listed.count("datasets/birds/shards") == 1
 
 
 def test_young_files_are_never_collected(store: ObjectStore, commit_samples: Committer) -> None:
