@@ -300,6 +300,11 @@ class DatasetSettings(BaseModel):
     purge_delay_hours: Annotated[float, Field(ge=0, le=8_760)] = Field(
         24.0, description="Shards of versions that a takedown withdrew are purged after this time."
     )
+    receipt_key: Annotated[SecretStr, Field(min_length=32)] | None = Field(
+        None,
+        description="Key of at least 32 characters that receipts of takedowns are signed with (HMAC-SHA-256); none: a "
+        "hash seals them, which shows damage but no forgery.",
+    )
     garbage_age_hours: Annotated[float, Field(ge=1, le=8_760)] = Field(
         24.0, description="Files that no manifest names are collected at this age; it must exceed the longest run."
     )

@@ -25,7 +25,7 @@ _SHOWN = 5
 @click.option("--sha256", help="Take down these raw bytes, or this content, wherever they came from.")
 @click.option("--domain", help="Take down everything from this host and the hosts below it.")
 @click.option("--sample-id", help="Take down one sample, or all members of one message's archive.")
-@click.option("--reason", required=True, help="Why; stands in the receipt and in later refusals.")
+@click.option("--reason", help="Why; stands in the receipt and in later refusals. Required, but for --verify.")
 @click.option("--requested-by", help="Who asked for it; stands in the receipt.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-wait", is_flag=True, help="End once the order is sent, without waiting for the receipt.")
@@ -37,17 +37,24 @@ _SHOWN = 5
     show_default=True,
     help="Seconds to wait for the receipt.",
 )
+@click.option(
+    "--verify",
+    "receipt",
+    metavar="RECEIPT",
+    help="Take nothing down, but check a receipt: a file, or the key of its batch in the store.",
+)
 @json_option
 def takedown_command(
     uri: str | None,
     sha256: str | None,
     domain: str | None,
     sample_id: str | None,
-    reason: str,
+    reason: str | None,
     requested_by: str | None,
     yes: bool,
     no_wait: bool,
     timeout_seconds: float,
+    receipt: str | None,
     as_json: bool,
 ) -> None:
     """Take a URI, content, domain or sample out of storage and every dataset, and refuse it from then on.
@@ -59,14 +66,28 @@ def takedown_command(
     left out because of it enter their datasets. Every dataset gets a new version; old versions that hold it are
     withdrawn at once and purged after UMMP_DATASETS__PURGE_DELAY_HOURS. Exit code 1: no receipt came in time; the order
     stands all the same.
+
+    \b
+    ummp takedown --verify ummp.takedowns~00000001
+
+    With UMMP_DATASETS__RECEIPT_KEY set, receipts are signed, and one without that signature is refused with exit code
+    1; without it, only damage shows.
     """
     from ummp_assets.cli.takedown_waiting import wait_for_receipt
     from ummp_assets.messages.sending import send_takedown
     from ummp_assets.settings import load_settings
 
     settings = load_settings()
-    targets = {"uri": uri, "sha256": sha256, "domain": domain, "sample_id": sample_id}
-    order = _order({kind: value for kind, value in targets.items() if value is not None}, reason, requested_by)
+    named = {"uri": uri, "sha256": sha256, "domain": domain, "sample_id": sample_id}
+    targets = {kind: value for kind, value in named.items() if value is not None}
+    if receipt is not None:
+        if targets or reason is not None:
+            raise click.UsageError("--verify takes nothing down: leave the names and --reason out")
+        _verify(settings, receipt, as_json)
+        return
+    if reason is None:
+        raise click.MissingParameter(param_hint="'--reason'", param_type="option")
+    order = _order(targets, reason, requested_by)
     _print_preview(order, _affected(settings, order))
     if not yes:
         click.confirm("Take it down? This cannot be undone.", abort=True, err=True)
@@ -74,11 +95,24 @@ def takedown_command(
     if no_wait:
         _print_sent(message, as_json)
         return
-    receipt = wait_for_receipt(settings, message, timeout_seconds)
+    received = wait_for_receipt(settings, message, timeout_seconds)
     if as_json:
-        print_json(receipt)
+        print_json(received)
     else:
-        _print_receipt(receipt)
+        _print_receipt(received)
+
+
+def _verify(settings: "Settings", receipt: str, as_json: bool) -> None:
+    from ummp_assets.datasets.receipts import check_receipt, load_receipt
+    from ummp_assets.storage.objects import open_store
+
+    document = load_receipt(open_store(settings), receipt)
+    signed = check_receipt(settings, document)
+    if as_json:
+        print_json({"batch": document["batch"], "sha256": document["sha256"], "signed": signed})
+        return
+    told = "signed with UMMP_DATASETS__RECEIPT_KEY" if signed else "whole, which says nothing of who wrote it"
+    answers().print(f"The receipt of {document['batch']} is {told}.", soft_wrap=True, markup=False)
 
 
 def _order(targets: Mapping[str, str], reason: str, requested_by: str | None) -> "TakedownMessage":

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from ummp_assets.datasets.batch_content import committed_manifests
 from ummp_assets.datasets.events import publish_ready_event
 from ummp_assets.datasets.history import catch_up
+from ummp_assets.datasets.receipts import publish_receipt
 from ummp_assets.datasets.removal import remove_forbidden
 from ummp_assets.datasets.sample_records import record_rejected
 from ummp_assets.errors import InvalidInput
@@ -74,6 +75,7 @@ def abandon_batch(store: ObjectStore, index: Index, settings: Settings, batch: s
     # As `commit_batch` does: an order that came before this moment left the batch alone.
     for version in remove_forbidden(store, index, settings, batch):
         publish_ready_event(settings, store, version)
+    publish_receipt(settings, store, batch)
     stages = [name for name in _BEFORE if name in manifests]
     return send_dead_letters(store, settings, batch, [*stages, STAGE]).rows("samples") if stages else 0
 

@@ -1,15 +1,24 @@
-"""Receipts of takedowns: what was taken away, where, when and from which versions; sealed by a hash, stored, sent."""
+"""Receipts of takedowns: what was taken away, where, when and from which versions; sealed, signed, stored, sent.
+
+The seal is the field `sha256`, the hash of all other fields: it shows that a receipt was damaged, but whoever changes
+one can seal it anew. With `UMMP_DATASETS__RECEIPT_KEY` set, the field `hmac_sha256` signs the seal (RFC 2104), so that
+only who holds the key can have made the receipt, and can tell so: it proves nothing to anybody else.
+"""
 
 import hashlib
+import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
+
+from pydantic import SecretStr
 
 from ummp_assets.datasets.erase import ErasedStage
 from ummp_assets.datasets.withdrawals import Withdrawal
-from ummp_assets.errors import ObjectNotFound
+from ummp_assets.errors import InvalidInput, ManifestCorrupt, ObjectNotFound
 from ummp_assets.messages.outbox import Record, send_once
 from ummp_assets.messages.topics import topic_names
 from ummp_assets.reasons import Outcome
@@ -21,7 +30,9 @@ from ummp_assets.storage.takedown_index import TakedownEntry
 __all__ = [
     "SCHEMA",
     "Receipt",
+    "check_receipt",
     "erased_blobs",
+    "load_receipt",
     "publish_receipt",
     "read_receipt",
     "receipt_path",
@@ -33,6 +44,7 @@ __all__ = [
 SCHEMA = "ummp.takedown-receipt/1"
 
 _FOLDER = "takedowns"
+_SEALS = ("sha256", "hmac_sha256")
 _LISTS = ("samples", "erased", "withdrawn", "orders")
 _SAMPLE_FIELDS = ("sample_id", "dataset", "batch", "uri", "sha256", "outcome", "reason")
 # Kafka's own limit is 1,048,588 bytes: the receipt of a domain may name a million samples.
@@ -64,8 +76,9 @@ class Receipt:
     completed_at: datetime | None
 
 
-def write_receipt(store: ObjectStore, receipt: Receipt) -> None:
-    """Store the receipt with the sha256 over it; a second run after a crash adds what it did to the first one's."""
+def write_receipt(store: ObjectStore, settings: Settings, receipt: Receipt) -> None:
+    """Seal and store a receipt, and sign it where there is a key; a second run after a crash adds what it did to the
+    first one's."""
     document = _document(receipt)
     first = _read(store, receipt.batch) or document
     # The second run finds them as taken down.
@@ -80,16 +93,56 @@ def write_receipt(store: ObjectStore, receipt: Receipt) -> None:
         "versions_without": {**first["versions_without"], **document["versions_without"]},
         "completed_at": first["completed_at"] or document["completed_at"],
     }
-    body = json.dumps(merged, sort_keys=True).encode()
-    sealed = {**merged, "sha256": hashlib.sha256(body).hexdigest()}
-    data = json.dumps(sealed, sort_keys=True, indent=1, ensure_ascii=False).encode()
+    seal = _seal(merged)
+    key = settings.datasets.receipt_key
+    signed = {**merged, "sha256": seal, **({} if key is None else {"hmac_sha256": _sign(seal, key)})}
+    data = json.dumps(signed, sort_keys=True, indent=1, ensure_ascii=False).encode()
     store.write(receipt_path(receipt.batch), data + b"\n")
+
+
+def check_receipt(settings: Settings, document: Mapping[str, Any]) -> bool:
+    """Return whether a receipt is signed with the key of the settings; False where those have no key.
+
+    Raises
+    ------
+    ManifestCorrupt
+        It is not what was sealed, or not signed with the key that the settings have.
+    """
+    body = {name: value for name, value in document.items() if name not in _SEALS}
+    seal, key = _seal(body), settings.datasets.receipt_key
+    if document.get("sha256") != seal:
+        raise ManifestCorrupt("the receipt is not what was written: its sha256 differs")
+    if key is None:
+        return False
+    if "hmac_sha256" not in document:
+        raise ManifestCorrupt("the receipt is whole but not signed: it was written without UMMP_DATASETS__RECEIPT_KEY")
+    if not hmac.compare_digest(document["hmac_sha256"], _sign(seal, key)):
+        raise ManifestCorrupt("the receipt was signed with another key than UMMP_DATASETS__RECEIPT_KEY, or forged")
+    return True
 
 
 def read_receipt(store: ObjectStore, batch: str) -> dict[str, Any] | None:
     """Return the receipt of a batch of takedowns, None as long as they were not carried out."""
     document = _read(store, batch)
     return document if document and document["completed_at"] else None
+
+
+def load_receipt(store: ObjectStore, name: str) -> dict[str, Any]:
+    """Return a receipt by the path of a local file, or by its batch's key in the store.
+
+    Raises
+    ------
+    InvalidInput
+        There is neither, or it is no receipt.
+    """
+    file = Path(name)
+    try:
+        document = json.loads(file.read_bytes() if file.is_file() else store.read(receipt_path(name)))
+    except (ObjectNotFound, ValueError, OSError) as error:
+        raise InvalidInput(f"{name} is neither the file of a receipt nor a batch that has one: {error}") from error
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise InvalidInput(f"{name} is no receipt of a takedown: its schema is not {SCHEMA}")
+    return document
 
 
 def unfinished_samples(store: ObjectStore, batch: str) -> set[str]:
@@ -114,17 +167,17 @@ def erased_blobs(store: ObjectStore) -> set[str]:
 
 
 def publish_receipt(settings: Settings, store: ObjectStore, batch: str) -> bool:
-    """Send the receipt of a batch of takedowns to the topic of ready events, once; return whether this call sent it.
+    """Send the receipt of a batch, if it has one, to the topic of ready events, once; return whether this call sent it.
 
     A receipt that is too large for a message is sent without its lists, with their lengths and where it is stored.
 
     Raises
     ------
-    ObjectNotFound
-        The takedowns were not carried out yet.
     BrokerUnavailable
         No broker answered; the next call makes good what is missing.
     """
+    if read_receipt(store, batch) is None:
+        return False
     data = store.read(receipt_path(batch))
     if len(data) > _MAX_SENT_BYTES:
         data = _shortened(json.loads(data), store.uri(receipt_path(batch)))
@@ -137,6 +190,14 @@ def _read(store: ObjectStore, batch: str) -> dict[str, Any] | None:
     except ObjectNotFound:
         return None
     return document
+
+
+def _seal(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _sign(seal: str, key: SecretStr) -> str:
+    return hmac.digest(key.get_secret_value().encode(), seal.encode(), "sha256").hex()
 
 
 def _union(first: list[Any], second: list[Any]) -> list[Any]:

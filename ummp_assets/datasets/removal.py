@@ -80,7 +80,7 @@ def remove_samples(store: ObjectStore, index: Index, settings: Settings, removal
     named = {item.sample_id: item for item in (*removal.own, *samples)}
     listed = [named[sample_id] for sample_id in sorted(named)]
     receipt = Receipt(removal.batch, removal.orders, listed, versions, (), withdrawn, None)
-    write_receipt(store, receipt)
+    write_receipt(store, settings, receipt)
     erased = _erase(store, settings, known, removal)
     record_taken_down(index, samples)
     if not removal.is_takedown:
@@ -88,7 +88,7 @@ def remove_samples(store: ObjectStore, index: Index, settings: Settings, removal
         erased += erase_samples(store, known, settings, removal.batch, own)
     purge_withdrawn(store, removal.moment)
     receipt = replace(receipt, erased=erased, completed_at=removal.moment)
-    write_receipt(store, receipt)
+    write_receipt(store, settings, receipt)
     return receipt
 
 

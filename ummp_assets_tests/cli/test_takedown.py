@@ -1,16 +1,20 @@
 """`ummp takedown`: what it shows before it asks, what it sends, and what it says when nothing carries it out."""
 
 import json
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from ummp_assets.datasets.receipts import receipt_path
+from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.messages.topics import ensure_topics, topic_names
-from ummp_assets.settings import Settings
+from ummp_assets.settings import DatasetSettings, Settings
 from ummp_assets.storage.index import Index, open_index
 from ummp_assets.storage.objects import ObjectStore, open_store
 from ummp_assets_tests.cli.conftest import Ummp
 from ummp_assets_tests.datasets.batches import TOPIC, texts
-from ummp_assets_tests.datasets.test_takedown import SECRET, commit_all
+from ummp_assets_tests.datasets.test_takedown import SECRET, commit_all, put_takedowns
 from ummp_assets_tests.messages.deployments import read_committed
 
 
@@ -68,6 +72,7 @@ def test_an_unknown_name_is_refused_from_now_on(with_broker: Ummp) -> None:
         (("--uri", "u"), "Missing option '--reason'"),
         (("--uri", "u", "--reason", ""), "--reason: String should have at least 1 character"),
         (("--sha256", "abc", "--reason", "r"), "--sha256: String should match pattern"),
+        (("--uri", "u", "--verify", "b"), "--verify takes nothing down"),
     ],
 )
 def test_wrong_orders_are_refused_before_anything_is_asked(
@@ -76,6 +81,26 @@ def test_wrong_orders_are_refused_before_anything_is_asked(
     answer = ummp.here("takedown", *arguments)
     assert answer.code == 2
     assert complaint in answer.err
+
+
+def test_a_receipt_is_verified_by_its_batch_or_as_a_file(
+    with_broker: Ummp, broker_settings: Settings, secret: ObjectStore, tmp_path: Path
+) -> None:
+    key = {"UMMP_DATASETS__RECEIPT_KEY": "k" * 32}
+    signing = broker_settings.model_copy(update={"datasets": DatasetSettings(receipt_key=SecretStr("k" * 32))})
+    batch = put_takedowns(secret, 1, [("uri", str(SECRET.uri))])
+    index = open_index(signing)
+    apply_takedowns(secret, index, signing, batch)
+    index.close()
+    answer = with_broker.here("takedown", "--verify", batch, **key)
+    assert answer.code == 0, answer.err
+    assert answer.out.strip() == f"The receipt of {batch} is signed with UMMP_DATASETS__RECEIPT_KEY."
+    assert with_broker.here("takedown", "--verify", batch, "--json").document["signed"] is False
+    copy = tmp_path / "receipt.json"
+    copy.write_bytes(secret.read(receipt_path(batch)).replace(b"birds", b"cages"))
+    forged = with_broker.here("takedown", "--verify", str(copy), **key)
+    assert forged.code == 1
+    assert "its sha256 differs" in forged.err
 
 
 def test_a_lost_broker_is_named(ummp: Ummp, index: Index) -> None:

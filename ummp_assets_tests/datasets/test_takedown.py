@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from pydantic import SecretStr
 
 from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.reader import open_dataset
-from ummp_assets.datasets.receipts import publish_receipt, read_receipt
+from ummp_assets.datasets.receipts import check_receipt, load_receipt, publish_receipt, read_receipt
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.splits import SPLITS, split_of
 from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.datasets.versions import read_version
 from ummp_assets.datasets.withdrawals import is_withdrawn, purge_withdrawn
-from ummp_assets.errors import DatasetNotFound, StoreUnavailable
+from ummp_assets.errors import DatasetNotFound, ManifestCorrupt, StoreUnavailable
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange
 from ummp_assets.messages.replays import replay_topic
@@ -456,6 +457,28 @@ def test_receipt_says_what_where_and_when_and_is_sent_once(
     assert list(receipt["withdrawn"][0]["shards"].values()) == [[1, 2]]
     sent = [event for event in _events(kafka_settings) if event["schema"] == "ummp.takedown-receipt/1"]
     assert [item["sha256"] for item in sent] == [sealed]
+
+
+def test_a_receipt_that_was_changed_or_signed_by_others_is_told_from_a_true_one(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    keys = [DatasetSettings(receipt_key=SecretStr(letter * 32)) for letter in "ab"]
+    ours, others = (settings.model_copy(update={"datasets": key}) for key in keys)
+    commit_all(store, index, ours, 1, [*texts("birds", 5), SECRET], 0)
+    batch = put_takedowns(store, 1, [("uri", str(SECRET.uri))])
+    apply_takedowns(store, index, ours, batch, now=NOW)
+    receipt = load_receipt(store, batch)
+    assert check_receipt(ours, receipt)
+    assert not check_receipt(settings, receipt)
+    with pytest.raises(ManifestCorrupt, match="signed with another key"):
+        check_receipt(others, receipt)
+    for change, complaint in (({"samples": []}, "its sha256 differs"), ({"sha256": "0"}, "its sha256 differs")):
+        with pytest.raises(ManifestCorrupt, match=complaint):
+            check_receipt(ours, {**receipt, **change})
+    del receipt["hmac_sha256"]
+    assert not check_receipt(settings, receipt)
+    with pytest.raises(ManifestCorrupt, match="whole but not signed"):
+        check_receipt(ours, receipt)
 
 
 def test_accounting_of_the_stages_still_adds_up(store: ObjectStore, index: Index, settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """A batch that is given up: what it claimed goes to the copies, early and late ones, and nothing is stored twice."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -217,4 +218,6 @@ def test_takedown_reaches_the_bytes_of_a_batch_that_was_given_up(pipeline: Pipel
     assert receipt is not None
     assert {item["batch"] for item in receipt["erased"]} == {lost}
     assert len(receipt["samples"]) == 2
+    sent = read_topic(pipeline.settings, topic_names(pipeline.settings).datasets)
+    assert [json.loads(record.value)["batch"] for record in sent] == ([] if is_late else [lost])
     assert pipeline.promote() == 0

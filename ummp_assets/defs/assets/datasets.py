@@ -7,6 +7,7 @@ import dagster as dg
 from ummp_assets.datasets import commit, shards
 from ummp_assets.datasets.commit import COMMIT_SCHEMA, commit_batch
 from ummp_assets.datasets.promote import promote_twins
+from ummp_assets.datasets.receipts import publish_receipt
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.defs.announcements import announce
 from ummp_assets.defs.assets.topics import OWNERS
@@ -93,6 +94,8 @@ def dataset_commits(context: dg.AssetExecutionContext, deployment: Deployment) -
         # Of a takedown, or of a batch that was given up, while this batch was on its way.
         versions += promote_twins(store, deployment.index, settings, modality_stages(settings))
         announce(context, deployment, versions)
+        # Of what was taken down while this batch was on its way.
+        publish_receipt(settings, store, context.partition_key)
         report_progress(deployment, Role.REQUESTS, context.partition_key)
         manifest = read_manifest(store, commit.STAGE, context.partition_key)
         return result(store, manifest, watch, items=len(versions), extra={"dagster/column_lineage": COMMIT_LINEAGE})
