@@ -30,6 +30,13 @@ def _run(settings: Settings, **more: str) -> dg.ExecuteInProcessResult:
     )
 
 
+def _commit_two_batches(store: ObjectStore, index: Index, settings: Settings) -> None:
+    for number in (1, 2):
+        batch = put_batch(store, number, texts("birds", 10, 10 * number), start=10 * number)
+        write_shards(store, settings, batch)
+        commit_batch(store, index, settings, batch)
+
+
 def test_upkeep_deletes_old_files_that_no_manifest_names(store: ObjectStore, settings: Settings) -> None:
     batch = put_batch(store, 1, texts("birds", 3))
     old, young = (f"stages/clean_text/{batch}/samples-9999-{name}.parquet" for name in ("old", "young"))
@@ -72,10 +79,7 @@ def test_upkeep_keeps_a_replica_and_repairs_from_it(store: ObjectStore, settings
 def test_upkeep_merges_small_shards_and_announces_the_version(
     store: ObjectStore, index: Index, settings: Settings
 ) -> None:
-    for number in (1, 2):
-        batch = put_batch(store, number, texts("birds", 10, 10 * number), start=10 * number)
-        write_shards(store, settings, batch)
-        commit_batch(store, index, settings, batch)
+    _commit_two_batches(store, index, settings)
     ensure_topics(settings)
 
     assert _run(settings).success
@@ -88,10 +92,7 @@ def test_upkeep_merges_small_shards_and_announces_the_version(
 def test_upkeep_announces_a_version_that_an_earlier_try_could_not(
     store: ObjectStore, index: Index, settings: Settings
 ) -> None:
-    for number in (1, 2):
-        batch = put_batch(store, number, texts("birds", 10, 10 * number), start=10 * number)
-        write_shards(store, settings, batch)
-        commit_batch(store, index, settings, batch)
+    _commit_two_batches(store, index, settings)
     made = compact_dataset(store, index, settings, "birds")
     assert made is not None
     ensure_topics(settings)
