@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 import pyarrow as pa
 
 from ummp_assets.datasets.schemas import conform
-from ummp_assets.datasets.shard_files import read_shard
+from ummp_assets.datasets.shard_files import read_sample_ids, read_shard
 from ummp_assets.datasets.versions import DatasetVersion, Shard, read_version
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import parse_key
@@ -99,8 +99,7 @@ def _held(
         name
         for shard in shards
         if shard.path in removed and store.exists(shard.path)
-        for rows in read_shard(store, shard.path, shard.footer_sha256, columns=[_ID])
-        for name in rows.column(_ID).to_pylist()
+        for name in read_sample_ids(store, shard.path, shard.footer_sha256)
     )
 
 
