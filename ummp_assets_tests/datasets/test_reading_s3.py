@@ -1,6 +1,8 @@
 """Reading from S3: the same rows in the same order as from a folder, resumed, divided and followed."""
 
+import multiprocessing
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
 from pathlib import Path
 
@@ -106,3 +108,18 @@ def test_what_is_missing_or_damaged_on_s3_is_named(s3_url: str, tmp_path: Path) 
     store.delete(path)
     with pytest.raises(ManifestCorrupt, match=rf"{path} is missing or damaged.*scrub --repair"):
         ids(dataset.iter_batches())
+
+
+def _read_in_child(dataset: Dataset, part: Part) -> list[str]:
+    return ids(dataset.iter_batches(9, part=part))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_loader_processes_read_what_their_parent_opened(on_s3: Settings, method: str) -> None:
+    dataset = open_dataset("mixed", modality="text", settings=on_s3)
+    # The parent has read, so that its connections and threads exist.
+    whole = ids(dataset.iter_batches())
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as pool:
+        parts = list(pool.map(_read_in_child, [dataset] * 2, [Part(worker=number, workers=2) for number in (0, 1)]))
+    assert parts[0] + parts[1] == whole
