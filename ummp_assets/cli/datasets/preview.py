@@ -34,7 +34,8 @@ def preview_command(name: str, assignments: tuple[str, ...], examples: int, as_j
     """Say what other rules would gain and lose of a dataset, from the measurements that cleaning stored.
 
     What is stored is held against the settings in force with --set on top, as a new run over the same batches would.
-    Batches count once they are committed, and each sample once, however often it was replayed. Nothing is changed. Exit code 2: a setting that no measurement judges, with the list of those that can be tried.
+    Batches count once they are committed, and each sample once, however often it was replayed. Nothing is changed.
+    Exit code 2: a setting that no measurement judges, with the list of those that can be tried.
     """
     from rich.progress import track
 
