@@ -29,13 +29,28 @@ def check_all(settings: Settings | None, problem: InvalidSettings | None) -> Ite
     if settings is None:
         yield Check("settings", "failed", str(problem), "Nothing else can be checked before this is mended.")
         return
-    yield Check("settings", "ok", "all values are within their bounds")
+    yield _check_names()
     checks = {**_CHECKS, "openlineage": _check_openlineage} if settings.openlineage_url else _CHECKS
     for name, check in checks.items():
         try:
             yield check(settings)
         except UmmpError as error:
             yield Check(name, "failed", str(error))
+
+
+def _check_names() -> Check:
+    from ummp_assets.cli.settings_table import unknown_variables
+
+    unknown = unknown_variables(os.environ)
+    if not unknown:
+        return Check("settings", "ok", "all values are within their bounds")
+    advice = ", ".join(f"{close} for {name}" for name, close in unknown.items() if close)
+    return Check(
+        "settings",
+        "note",
+        f"without effect, as no setting has this name: {', '.join(unknown)}",
+        f"Did you mean {advice}?" if advice else "`ummp doctor --all` lists every setting.",
+    )
 
 
 def _check_home(settings: Settings) -> Check:

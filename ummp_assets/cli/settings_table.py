@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,7 +13,7 @@ from pydantic_core import to_jsonable_python
 
 from ummp_assets.settings import Settings
 
-__all__ = ["SettingRow", "describe_settings", "hide_secrets", "settings_table"]
+__all__ = ["SettingRow", "describe_settings", "hide_secrets", "settings_table", "unknown_variables"]
 
 _BOUNDS = {"ge": ">= {}", "gt": "> {}", "le": "<= {}", "lt": "< {}", "pattern": "matches {}"}
 _SECRET_NAME = re.compile(
@@ -20,6 +21,7 @@ _SECRET_NAME = re.compile(
 )
 _SECRET_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):([^@\s]+)@")
 _HIDDEN = "***"
+_FOR_TESTS = ("UMMP_TEST_", "UMMP_PEER_TESTS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,25 @@ def describe_settings(settings: Settings | None = None) -> list[SettingRow]:
     """
     shown = settings or Settings.model_construct()
     return list(_rows("UMMP", Settings, shown))
+
+
+def unknown_variables(environment: Iterable[str]) -> dict[str, str | None]:
+    """Return the `UMMP_*` variables that are no setting and so have no effect, each with the one it may stand for.
+
+    A part of a nested setting (`UMMP_CLEAN__TEXT`, as JSON) and an entry of a mapping (`UMMP_FETCH__HOSTS__...`) are
+    settings, too.
+    """
+    known = [row.variable for row in describe_settings()]
+    unknown = {}
+    for name in sorted(environment):
+        upper = name.upper()
+        if upper.startswith("UMMP_") and not upper.startswith(_FOR_TESTS) and not any(_covers(upper, k) for k in known):
+            unknown[name] = next(iter(get_close_matches(upper, known, n=1, cutoff=0.8)), None)
+    return unknown
+
+
+def _covers(name: str, setting: str) -> bool:
+    return setting == name or setting.startswith(f"{name}__") or name.startswith(f"{setting}__")
 
 
 def settings_table() -> str:

@@ -49,6 +49,19 @@ def test_doctor_names_what_does_not_work(with_broker: Ummp, variables: dict[str,
     assert detail in checks(answer)[name]["detail"]
 
 
+def test_doctor_notes_variables_that_are_no_setting(with_broker: Ummp) -> None:
+    given = {
+        "UMMP_TOPIC_PARTITION": "8",
+        "UMMP_WHATEVER": "1",
+        "UMMP_CLEAN__TEXT": '{"min_characters": 2}',
+        "UMMP_FETCH__HOSTS__X": '{"max_connections": 1}',
+    }
+    found = checks(with_broker.here("doctor", "--json", **given))["settings"]
+    assert found["state"] == "note"
+    assert found["detail"].endswith("no setting has this name: UMMP_TOPIC_PARTITION, UMMP_WHATEVER")
+    assert found["advice"] == "Did you mean UMMP_TOPIC_PARTITIONS for UMMP_TOPIC_PARTITION?"
+
+
 def test_doctor_notes_a_lineage_endpoint_that_does_not_answer(with_broker: Ummp) -> None:
     answer = with_broker.here("doctor", "--json", UMMP_OPENLINEAGE_URL="http://127.0.0.1:1")
     found = checks(answer)["openlineage"]

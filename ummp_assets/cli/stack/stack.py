@@ -77,14 +77,17 @@ def run_stack(
         state = replace(before, pid=os.getpid(), ui_port=port)
         say("starting the broker")
         broker = None
-        if not settings.kafka_bootstrap_servers:
+        if settings.kafka_bootstrap_servers:
+            # One that is down is told before anything is started in vain.
+            _make_topics(settings)
+        else:
             broker = EmbeddedBroker(settings, cleanup.enter_context(claim_port(state.broker_port)))
             cleanup.callback(broker.child.stop, _STOP_SECONDS)
             state = replace(state, broker_port=broker.port)
         dagster = DagsterProcesses(settings, port, cleanup)
         if broker:
             broker.wait()
-        _make_topics(settings)
+            _make_topics(settings)
         state.write(home)
         on_broker()
         say("starting Dagster")
