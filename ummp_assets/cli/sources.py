@@ -116,6 +116,9 @@ def _decoded(file: IO[str], path: str) -> Iterator[str]:
         yield from file
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path} is no text in UTF-8: {error}") from error
+    finally:
+        if path != "-":
+            file.close()
 
 
 def _count_lines(path: str) -> int | None:

@@ -62,7 +62,7 @@ def test_submit_sends_arguments_with_their_fields(with_broker: Ummp, broker_sett
 def test_submit_reads_a_uri_a_line_from_a_file(with_broker: Ummp, broker_settings: Settings, tmp_path: Path) -> None:
     file = tmp_path / "uris"
     file.write_text("http://h/1\n\n# a remark\n  http://h/2  \n", encoding="utf-8")
-    assert with_broker("submit", "-d", "cats", "-f", str(file), "-p", "low").code == 0
+    assert with_broker.here("submit", "-d", "cats", "-f", str(file), "-p", "low").code == 0
     assert [request["uri"] for _, request in read_requests(broker_settings, "low")] == ["http://h/1", "http://h/2"]
     assert read_requests(broker_settings) == []
 
@@ -72,7 +72,7 @@ def test_submit_takes_other_columns_of_csv_as_attributes(
 ) -> None:
     file = tmp_path / "requests.csv"
     file.write_text('uri,dataset,label,licence\nhttp://h/1,dogs,"{""a"": 1}",CC0\nhttp://h/2,dogs,good,\n', "utf-8")
-    assert with_broker("submit", "-f", str(file)).code == 0
+    assert with_broker.here("submit", "-f", str(file)).code == 0
     first, second = (request for _, request in read_requests(broker_settings))
     assert (first["label"], first["attributes"]) == ({"a": 1}, {"licence": "CC0"})
     assert second["label"] == "good"
@@ -84,7 +84,7 @@ def test_submit_refuses_attributes_that_are_no_mapping_beside_other_columns(
 ) -> None:
     file = tmp_path / "requests.csv"
     file.write_text("uri,dataset,attributes,licence\nhttp://h/1,dogs,plain,CC0\nhttp://h/2,dogs,,CC0\n", "utf-8")
-    done = with_broker("submit", "-f", str(file))
+    done = with_broker.here("submit", "-f", str(file))
     assert done.code == 1
     assert "attributes" in done.err
     assert [request["uri"] for _, request in read_requests(broker_settings)] == ["http://h/2"]
@@ -93,7 +93,7 @@ def test_submit_refuses_attributes_that_are_no_mapping_beside_other_columns(
 def test_submit_reads_parquet(with_broker: Ummp, broker_settings: Settings, tmp_path: Path) -> None:
     rows = {"uri": ["http://h/1", "http://h/2"], "sha256": ["a" * 64, None]}
     pq.write_table(pa.table(rows), tmp_path / "r.parquet")
-    assert with_broker("submit", "-d", "dogs", "-f", str(tmp_path / "r.parquet")).code == 0
+    assert with_broker.here("submit", "-d", "dogs", "-f", str(tmp_path / "r.parquet")).code == 0
     first, second = (request for _, request in read_requests(broker_settings))
     assert first["sha256"] == "a" * 64
     assert "sha256" not in second
@@ -113,7 +113,7 @@ def test_submit_names_refused_requests_and_sends_the_rest(
 ) -> None:
     file = tmp_path / "requests.csv"
     file.write_text("uri,dataset\nhttp://h/1,good\nhttp://h/2,Not Good\n,good\nhttp://h/4,good\n", encoding="utf-8")
-    answer = with_broker("submit", "-f", str(file))
+    answer = with_broker.here("submit", "-f", str(file))
     assert answer.code == 1
     assert answer.out.startswith("2 requests acknowledged")
     assert "refused: request 2 (http://h/2): dataset: String should match pattern" in answer.err
@@ -132,7 +132,7 @@ def test_submit_names_refused_requests_and_sends_the_rest(
     ],
 )
 def test_submit_refuses_wrong_use(ummp: Ummp, arguments: tuple[str, ...], complaint: str) -> None:
-    answer = ummp("submit", *arguments)
+    answer = ummp.here("submit", *arguments)
     assert answer.code == 2
     assert complaint in answer.err
 
@@ -149,7 +149,7 @@ def test_submit_refuses_files_that_it_cannot_read(
     with_broker: Ummp, tmp_path: Path, name: str, content: bytes, complaint: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    answer = with_broker("submit", "-d", "cats", "-f", str(tmp_path / name))
+    answer = with_broker.here("submit", "-d", "cats", "-f", str(tmp_path / name))
     assert answer.code == 2
     assert complaint in answer.err
 
@@ -169,7 +169,7 @@ def test_submit_says_which_broker_was_tried_when_it_is_down(ummp: Ummp) -> None:
 
 
 def test_submit_says_how_to_get_a_broker_when_none_is_configured(ummp: Ummp) -> None:
-    answer = ummp("submit", "-d", "a", "http://h/")
+    answer = ummp.here("submit", "-d", "a", "http://h/")
     assert answer.code == 2
     assert "`ummp up`" in answer.err
 

@@ -61,7 +61,7 @@ def test_up_serves_other_commands(stack: Stack) -> None:
     assert again.code == 1
     expected = f"already runs on {stack.ummp.home} (process {stack.process.pid}, web UI {stack.printed['ui']})"
     assert expected in again.err
-    health = stack.ummp("doctor", "--json")
+    health = stack.ummp.here("doctor", "--json")
     assert (health.code, {check["state"] for check in health.document["checks"]}) == (0, {"ok"})
 
 
@@ -86,7 +86,7 @@ def test_up_goes_on_where_a_killed_one_was(stack: Stack) -> None:
     asked, answer_now = threading.Event(), threading.Event()
     page = Sample("page.txt", lambda: b"A page that takes its time when it is asked for the first time.")
     with serve([_held(page, asked, answer_now)]) as server:
-        assert stack.ummp("submit", "-d", "pages", f"{server.url}page.txt").code == 0
+        assert stack.ummp.here("submit", "-d", "pages", f"{server.url}page.txt").code == 0
         assert asked.wait(TIMEOUT_SECONDS)
         family = psutil.Process(stack.process.pid).children(recursive=True)
         # Broker, code server, web server, daemon, and the run's worker.
@@ -99,7 +99,7 @@ def test_up_goes_on_where_a_killed_one_was(stack: Stack) -> None:
             assert printed == {**stack.printed, "recovered_runs": 1}
             store = open_store(load_settings(home=stack.ummp.home))
             assert _eventually(lambda: "pages" in list_datasets(store), TIMEOUT_SECONDS)
-            topics = {topic["topic"]: topic for topic in stack.ummp("status", "--json").document["topics"]}
+            topics = {topic["topic"]: topic for topic in stack.ummp.here("status", "--json").document["topics"]}
             assert topics["ummp.requests.normal"]["messages"] == 2
             process.send_signal(signal.SIGINT)
             assert process.wait(TIMEOUT_SECONDS) == 0

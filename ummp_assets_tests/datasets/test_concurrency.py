@@ -1,8 +1,8 @@
 """Many processes commit to one dataset at once: none loses another's shards, on a folder and on S3."""
 
 import multiprocessing
-from collections.abc import Sequence
-from multiprocessing.process import BaseProcess
+import os
+from collections.abc import Mapping, Sequence
 
 from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.compaction import compact_dataset
@@ -14,7 +14,8 @@ from ummp_assets.storage.objects import open_store
 from ummp_assets_tests.datasets.batches import TOPIC, put_batch, texts
 
 
-def _commit(settings: Settings, batches: Sequence[str]) -> None:
+def _commit(settings: Settings, environment: Mapping[str, str], batches: Sequence[str]) -> None:
+    os.environ.update(environment)  # the fork server may be older than what the store's credentials stand in
     store, index = open_store(settings), open_index(settings)
     for batch in batches:
         commit_batch(store, index, settings, batch)
@@ -22,16 +23,18 @@ def _commit(settings: Settings, batches: Sequence[str]) -> None:
     index.close()
 
 
-def _commit_in_processes(settings: Settings, processes: int, batches: int, start_method: str) -> None:
+def _commit_in_processes(settings: Settings, processes: int, batches: int) -> None:
     """Commit each batch from two processes, all at once, and check that each is in the dataset exactly once."""
     store = open_store(settings)
     keys = [put_batch(store, number + 1, texts("birds", 3, 3 * number), start=3 * number) for number in range(batches)]
     for key in keys:
         write_shards(store, settings, key)
     work = [*keys, *reversed(keys)]
-    context = multiprocessing.get_context(start_method)
-    workers: list[BaseProcess] = [
-        context.Process(target=_commit, args=(settings, work[start::processes]))  # type: ignore[attr-defined]
+    # Forks of a process that has imported everything, not of this one with its threads.
+    multiprocessing.set_forkserver_preload([__name__, "pandas", "s3fs"])
+    context = multiprocessing.get_context("forkserver")
+    workers = [
+        context.Process(target=_commit, args=(settings, dict(os.environ), work[start::processes]))
         for start in range(processes)
     ]
     for worker in workers:
@@ -47,10 +50,8 @@ def _commit_in_processes(settings: Settings, processes: int, batches: int, start
 
 
 def test_commits_of_many_processes_are_all_kept_in_a_folder(settings: Settings) -> None:
-    # Forks of a process that has imported everything, not of this one with its threads.
-    multiprocessing.set_forkserver_preload([__name__])
-    _commit_in_processes(settings, processes=6, batches=12, start_method="forkserver")
+    _commit_in_processes(settings, processes=6, batches=12)
 
 
 def test_commits_of_many_processes_are_all_kept_on_s3(settings: Settings, s3_url: str) -> None:
-    _commit_in_processes(settings.model_copy(update={"store": s3_url}), processes=3, batches=4, start_method="spawn")
+    _commit_in_processes(settings.model_copy(update={"store": s3_url}), processes=3, batches=4)

@@ -9,7 +9,6 @@ import pytest
 from dagster._core.test_utils import instance_for_test
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
-from dagster_graphql.schema import create_schema
 
 from ummp_assets.clean.text.stage import RULES
 from ummp_assets.definitions import defs
@@ -95,6 +94,9 @@ def test_settings_that_decide_nothing_change_no_version() -> None:
 
 def _stale(instance: dg.DagsterInstance, partition: str) -> dict[str, tuple[str, list[str]]]:
     """Ask as the web UI does: GraphQL over a code location that a process of its own has loaded."""
+    # A second of imports, which each process that collects the tests would spend.
+    from dagster_graphql.schema import create_schema
+
     target = ModuleTarget(
         module_name="ummp_assets.definitions", attribute=None, working_directory=None, location_name="ummp"
     )

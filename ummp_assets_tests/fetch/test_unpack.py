@@ -215,15 +215,12 @@ def test_links_in_a_tar_are_refused(take: Take) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
-    [
-        _zip({"good.txt": b"good", "zeros": b"\0" * 50_000_000}),
-        gzip.compress(_tar({"good.txt": b"good", "zeros": b"\0" * 50_000_000})),
-        zstandard.compress(_tar({"good.txt": b"good", "zeros": b"\0" * 50_000_000})),
-    ],
+    "make",
+    [_zip, lambda files: gzip.compress(_tar(files)), lambda files: zstandard.compress(_tar(files))],
     ids=["zip", "tar.gz", "tar.zst"],
 )
-def test_bomb_stops_and_keeps_what_came_before(data: bytes, take: Take) -> None:
+def test_bomb_stops_and_keeps_what_came_before(make: Callable[[dict[str, bytes]], bytes], take: Take) -> None:
+    data = make({"good.txt": b"good", "zeros": b"\0" * 50_000_000})
     assert take(data, max_ratio=20) == ({"good.txt": b"good"}, [], "decompression_bomb")
 
 
