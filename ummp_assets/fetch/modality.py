@@ -4,6 +4,7 @@ Signatures are those of the WHATWG "MIME Sniffing" standard and of the formats' 
 decide before the media type, because servers mislabel far more often than files carry a wrong signature.
 """
 
+import codecs
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -51,7 +52,6 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x1a\x45\xdf\xa3", _OTHER),
     (0, b"<?xml", Modality.TEXT),
     (0, b"<!DOCTYPE", Modality.TEXT),
-    (0, b"\xef\xbb\xbf", Modality.TEXT),
 )
 
 _MEDIA_TYPES = {
@@ -69,6 +69,7 @@ _MEDIA_TYPES = {
     "application/x-ndjson": TABLE,
     "application/jsonl": TABLE,
     "text/csv": TABLE,
+    "text/tab-separated-values": TABLE,
 }
 
 _EXTENSIONS = {
@@ -76,7 +77,7 @@ _EXTENSIONS = {
     **dict.fromkeys(("jpg", "jpeg", "png", "gif", "bmp", "webp", "tif", "tiff", "avif", "heic", "jp2"), Modality.IMAGE),
     **dict.fromkeys(("wav", "mp3", "flac", "ogg", "oga", "opus", "aiff", "aif", "m4a", "au"), Modality.AUDIO),
     **dict.fromkeys(("zip", "tar", "tgz", "gz", "zst", "warc"), ARCHIVE),
-    **dict.fromkeys(("jsonl", "ndjson", "csv", "parquet"), TABLE),
+    **dict.fromkeys(("jsonl", "ndjson", "csv", "tsv", "parquet"), TABLE),
 }
 # Zip files that are documents or programs, not collections of samples.
 _DOCUMENTS = frozenset({"docx", "xlsx", "pptx", "odt", "ods", "odp", "epub", "jar", "apk", "whl"})
@@ -122,6 +123,8 @@ def resolve_modality(declared: str, head: bytes, media_type: str | None, uri: st
         plain = (media_type or "").partition(";")[0].strip().lower()
         kind = _by_media_type(plain) if plain != "text/plain" else None
         kind = kind or _by_extension(uri) or (Modality.TEXT if _looks_like_text(head) else None)
+        if head.startswith(codecs.BOM_UTF8) and kind != TABLE:
+            kind = Modality.TEXT
     return None if kind is None or kind == _OTHER else str(kind)
 
 

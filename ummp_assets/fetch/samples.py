@@ -1,12 +1,15 @@
 """From a result to its samples: one for a file, many for an archive or table, none for a failure."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from ummp_assets.errors import UmmpError
 from ummp_assets.fetch.body import Body
+from ummp_assets.fetch.collecting import ScratchFull
 from ummp_assets.fetch.fetched import (
     Failure,
     Fetched,
@@ -23,7 +26,7 @@ from ummp_assets.fetch.modality import (
     declared_or_guessed,
     resolve_modality,
 )
-from ummp_assets.fetch.unpack import BrokenMember, Member, UnpackStopped, unpack
+from ummp_assets.fetch.unpack import BrokenMember, Member, MemberNames, UnpackStopped, storable, unpack
 from ummp_assets.reasons import Reason
 from ummp_assets.records import Modality, Rejection
 from ummp_assets.settings import FetchSettings
@@ -31,6 +34,7 @@ from ummp_assets.settings import FetchSettings
 __all__ = ["RejectedSample", "Sample", "is_container", "modality_of", "samples_of"]
 
 
+_log = logging.getLogger(__name__)
 _MODALITIES = frozenset(Modality)
 
 
@@ -98,10 +102,10 @@ def samples_of(
 def _unpacked(
     request: FetchRequest, result: Fetched, scratch: Path, settings: FetchSettings
 ) -> Iterator[Sample | RejectedSample]:
-    taken: set[str] = set()
+    names = MemberNames()
     try:
         for item in unpack(result.body, _path_of(result.final_uri), result.media_type, scratch, settings):
-            name = _unique(item.name, taken)
+            name = names.take(item.name)
             if isinstance(item, BrokenMember):
                 yield _reject(request, result, item.reason, f"{item.detail}.", name)
             else:
@@ -109,6 +113,14 @@ def _unpacked(
     except UnpackStopped as stop:
         # The archive's own id stands for all that could not be reached in it.
         yield _reject(request, result, stop.reason, f"{stop.detail}.")
+    except ScratchFull as full:
+        raise (full.__cause__ or full) from None
+    except UmmpError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one bad archive never fails its batch
+        _log.warning("%s cannot be unpacked", request.uri, exc_info=error)
+        detail = f"The library that takes it apart failed: {type(error).__name__}."
+        yield _reject(request, result, Reason.CORRUPT_ARCHIVE, detail)
     finally:
         result.body.discard()
 
@@ -122,7 +134,7 @@ def _member_sample(request: FetchRequest, result: Fetched, member: Member, name:
         return _reject(request, result, Reason.UNKNOWN_MODALITY, detail, name)
     return Sample(
         sample_id=f"{request.sample_id}~{name}",
-        uri=member.uri or request.uri,
+        uri=storable(member.uri) if member.uri else request.uri,
         modality=str(modality),
         media_type=member.media_type,
         body=member.body,
@@ -140,16 +152,6 @@ def _reject(
     modality = declared_or_guessed(request.modality, request.uri)
     rejection = Rejection(sample_id, request.dataset, modality, request.uri, reason, detail)
     return RejectedSample(rejection, attempts_json(result.attempts), evidence_json(result.evidence))
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    """Return the name, or for the second of the same name in an archive `name#2`."""
-    unique, number = name, 1
-    while unique in taken:
-        number += 1
-        unique = f"{name}#{number}"
-    taken.add(unique)
-    return unique
 
 
 def _path_of(uri: str) -> str:

@@ -2,6 +2,7 @@
 the file system."""
 
 from ummp_assets.fetch.unpack.members import BrokenMember, Member, UnpackStopped
+from ummp_assets.fetch.unpack.names import MemberNames, storable
 from ummp_assets.fetch.unpack.unpack import unpack
 
-__all__ = ["BrokenMember", "Member", "UnpackStopped", "unpack"]
+__all__ = ["BrokenMember", "Member", "MemberNames", "UnpackStopped", "storable", "unpack"]

@@ -1,26 +1,52 @@
 """Members of zip and tar archives, read in place: nothing is ever extracted under a name that an archive gives."""
 
+import lzma
 import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Self, cast
 
-from ummp_assets.fetch.unpack.members import BrokenMember, Limits, Member, Readable, UnpackStopped, check_name
+from ummp_assets.fetch.unpack.members import BrokenMember, Limits, Member, Readable, UnpackStopped
+from ummp_assets.fetch.unpack.names import check_name
 from ummp_assets.reasons import Reason
 
 __all__ = ["tar_members", "zip_members"]
 
 _ENCRYPTED = 0x1
 _END_OF_DIRECTORY, _END_OF_DIRECTORY_64 = b"PK\x05\x06", b"PK\x06\x06"
+_ENTRY = b"PK\x01\x02"
 _END_SEARCH_BYTES = 65_557 + 76
-_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError, struct.error)
+_SCAN_BYTES = 1 << 20
+_BROKEN_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    ValueError,
+    struct.error,
+    MemoryError,
+)
+_BROKEN_TAR = (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError)
+# Headers that extend the next one, whose whole content tarfile holds in memory; real ones name a path.
+_EXTENDING_TYPES = frozenset(
+    {
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+    }
+)
+_MAX_EXTENDING_BYTES = 1 << 20
 
 
 def zip_members(file: BinaryIO, limits: Limits) -> Iterator[Member | BrokenMember]:
     """Yield the members of a zip archive (APPNOTE 6.3), in the order of its directory."""
-    if _directory_entries(file) > limits.max_members:
+    if _directory_entries(file, limits.max_members) > limits.max_members:
         # Python reads the whole directory into memory, 20 million entries of 100 bytes as well.
         raise UnpackStopped(Reason.ARCHIVE_TOO_LARGE, f"It has more than {limits.max_members} members")
     try:
@@ -29,7 +55,7 @@ def zip_members(file: BinaryIO, limits: Limits) -> Iterator[Member | BrokenMembe
         raise UnpackStopped(Reason.CORRUPT_ARCHIVE, f"It is no zip archive that can be read: {error}") from error
     with archive:
         for entry in archive.infolist():
-            if entry.is_dir():
+            if entry.filename.endswith("/"):
                 continue
             limits.count_member()
             yield _zip_member(archive, entry, limits)
@@ -38,7 +64,7 @@ def zip_members(file: BinaryIO, limits: Limits) -> Iterator[Member | BrokenMembe
 def tar_members(stream: Readable, limits: Limits, *, counted: bool) -> Iterator[Member | BrokenMember]:
     """Yield the members of a tar archive (POSIX.1-2001 pax, GNU), in one pass."""
     try:
-        with tarfile.open(fileobj=cast(Any, stream), mode="r|") as archive:
+        with tarfile.open(fileobj=cast(Any, stream), mode="r|", tarinfo=_TarEntry) as archive:
             for entry in archive:
                 if entry.isdir():
                     continue
@@ -46,7 +72,7 @@ def tar_members(stream: Readable, limits: Limits, *, counted: bool) -> Iterator[
                 yield _tar_member(archive, entry, limits, counted)
                 # Otherwise every entry stays in memory for a look-up by name that never comes.
                 archive.members = []  # type: ignore[attr-defined]
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except _BROKEN_TAR as error:
         raise UnpackStopped(Reason.CORRUPT_ARCHIVE, f"It is no tar archive that can be read: {error}") from error
 
 
@@ -73,6 +99,8 @@ def _tar_member(
     stream = archive.extractfile(entry) if entry.isreg() else None
     if stream is None:
         return BrokenMember(name, Reason.UNSAFE_MEMBER, f"{name!r} is a link or a device")
+    # The holes of a sparse file take no bytes of the stream.
+    counted = counted and not entry.issparse()
     return _member(name, limits.read(cast(Readable, stream), counted=counted), limits)
 
 
@@ -84,14 +112,45 @@ def _member(name: str, body: Any, limits: Limits) -> Member | BrokenMember:
     return Member(name, body)
 
 
-def _directory_entries(file: BinaryIO) -> int:
-    """Return how many entries a zip file says that it has; 0 when it does not say."""
+class _TarEntry(tarfile.TarInfo):
+    """A header of a tar archive, refused where reading on would take memory or time without bound."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return the header in a block of 512 bytes; raises `tarfile.ReadError`."""
+        try:
+            entry = super().frombuf(buf, encoding, errors)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+            # Behind the first member tarfile would take them for the end, and the rest would be missing unnoticed.
+            raise tarfile.ReadError(str(error)) from error
+        if entry.size < 0 or (entry.type in _EXTENDING_TYPES and entry.size > _MAX_EXTENDING_BYTES):
+            raise tarfile.ReadError(f"a header of {entry.size} bytes")
+        return entry
+
+
+def _directory_entries(file: BinaryIO, enough: int) -> int:
+    """Return how many entries the directory of a zip file has, at most; more than `enough` are not counted.
+
+    They are counted where they stand, for nobody checks the number that the file gives.
+    """
     size = file.seek(0, 2)
     file.seek(max(0, size - _END_SEARCH_BYTES))
     tail = file.read()
+    directory_bytes = _directory_bytes(tail)
+    file.seek(max(0, size - directory_bytes - len(tail)))
+    entries, rest = 0, b""
+    while entries <= enough and (piece := file.read(_SCAN_BYTES)):
+        piece = rest + piece
+        entries += piece.count(_ENTRY)
+        rest = piece[1 - len(_ENTRY) :]
     file.seek(0)
+    return entries
+
+
+def _directory_bytes(tail: bytes) -> int:
+    """Return the size that the end of a zip file states for its directory; 0 when it states none."""
     large = tail.rfind(_END_OF_DIRECTORY_64)
-    if large >= 0 and len(tail) >= large + 40:
-        return int.from_bytes(tail[large + 32 : large + 40], "little")
+    if large >= 0 and len(tail) >= large + 48:
+        return int.from_bytes(tail[large + 40 : large + 48], "little")
     end = tail.rfind(_END_OF_DIRECTORY)
-    return int.from_bytes(tail[end + 10 : end + 12], "little") if end >= 0 else 0
+    return int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Protocol
 
 from ummp_assets.fetch.body import Body, BodyTooLarge, BodyWriter
+from ummp_assets.fetch.collecting import ScratchFull
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import FetchSettings
 
-__all__ = ["BrokenMember", "Limits", "Member", "Readable", "UnpackStopped", "check_name"]
+__all__ = ["BrokenMember", "Limits", "Member", "Readable", "UnpackStopped"]
 
 _PIECE_BYTES = 65_536
 # Below this size no expansion is suspicious.
@@ -104,14 +105,14 @@ class Limits:
     def read(self, stream: Readable, *, counted: bool) -> Body | None:
         """Return the rest of a stream as an object, None when it is larger than an object may be.
 
-        `counted` says that the bytes have been counted already, where they were decompressed.
+        `counted` says that the bytes have been counted already, where they were decompressed. Raises `ScratchFull`.
         """
         writer = BodyWriter(self._scratch, self._settings.inline_bytes, self.max_member_bytes)
         try:
             while piece := stream.read(_PIECE_BYTES):
                 if not counted:
                     self.count_bytes(len(piece))
-                writer.write(piece)
+                _write(writer, piece)
         except BodyTooLarge:
             writer.discard()
             return None
@@ -127,21 +128,20 @@ class Limits:
         self._unpacked_bytes = known
 
     def make_body(self, content: bytes, *, counted: bool) -> Body | None:
-        """Return bytes as an object, None when they are too many; `counted` as for `read`."""
+        """Return bytes as an object, None when they are too many; `counted` and errors as for `read`."""
         if not counted:
             self.count_bytes(len(content))
         if len(content) > self.max_member_bytes:
             return None
         writer = BodyWriter(self._scratch, self._settings.inline_bytes, self.max_member_bytes)
-        writer.write(content)
+        _write(writer, content)
         return writer.finish()
 
 
-def check_name(name: str) -> str | None:
-    """Return what is wrong with a member's name, None when it stays inside the archive."""
-    parts = name.replace("\\", "/").split("/")
-    if name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":"):
-        return f"The name {name!r} is absolute"
-    if ".." in parts:
-        return f"The name {name!r} leads out of the archive"
-    return None
+def _write(writer: BodyWriter, data: bytes) -> None:
+    """Append bytes; a full disk is told apart from the errors of what reads the archive, whose fault it is not."""
+    try:
+        writer.write(data)
+    except OSError as error:
+        writer.discard()
+        raise ScratchFull from error

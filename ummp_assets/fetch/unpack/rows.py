@@ -8,6 +8,7 @@ itself the text, as JSON. `label` is the label; all other fields become attribut
 import base64
 import binascii
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -29,7 +30,10 @@ def members_of_rows(
     """
     for number, row in enumerate(rows):
         limits.count_member()
-        yield row if isinstance(row, BrokenMember) else _member(str(number), row, limits, counted)
+        try:
+            yield row if isinstance(row, BrokenMember) else _member(str(number), row, limits, counted)
+        except RecursionError:
+            yield BrokenMember(str(number), Reason.CORRUPT_MEMBER, "The row's values are nested too deeply")
 
 
 def _member(name: str, row: Mapping[str, Any], limits: Limits, counted: bool) -> Member | BrokenMember:
@@ -40,7 +44,7 @@ def _member(name: str, row: Mapping[str, Any], limits: Limits, counted: bool) ->
     except (ValueError, binascii.Error) as error:
         return BrokenMember(name, Reason.CORRUPT_MEMBER, f"{_BASE64_FIELD} is no base64: {error}")
     if content is None:
-        content, media_type, rest = _as_json(rest).encode("utf-8", "surrogatepass"), "application/json", {}
+        content, media_type, rest = _as_json(rest).encode(), "application/json", {}
     if not content:
         return BrokenMember(name, Reason.EMPTY_BODY, "The row's content is empty")
     body = limits.make_body(content, counted=counted)
@@ -74,7 +78,24 @@ def _take_content(row: dict[str, Any]) -> tuple[bytes | None, str | None]:
 
 
 def _as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_plain)
+    """Return JSON (RFC 8259) that UTF-8 can hold: null for NaN and infinity, escapes for lone surrogates."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=_plain, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), ensure_ascii=False, default=_plain)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text))
+    return text
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Finds out what a container is and takes it apart, containers inside it included."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from ummp_assets.fetch.body import Body
+from ummp_assets.fetch.collecting import ScratchFull
 from ummp_assets.fetch.modality import ARCHIVE, AUTO, HEAD_BYTES, TABLE, resolve_modality
 from ummp_assets.fetch.unpack.archives import tar_members, zip_members
 from ummp_assets.fetch.unpack.compressed import CountedStream, open_compressed
@@ -19,6 +21,8 @@ from ummp_assets.settings import FetchSettings
 
 __all__ = ["unpack"]
 
+_COMPRESSED_ENDING = re.compile(r"\.(gz|zst|tgz)$", re.IGNORECASE)
+_CSV = ("text/csv", "text/tab-separated-values")
 _JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
 
 
@@ -36,6 +40,8 @@ def unpack(
     ------
     UnpackStopped
         It is no container, is broken, or reaches a limit; what came before is good.
+    ScratchFull
+        The scratch folder cannot be read or written.
     """
     limits = Limits(settings, scratch, body.byte_count)
     found = False
@@ -50,8 +56,11 @@ def _unpack(
     body: Body, name: str, media_type: str | None, limits: Limits, settings: FetchSettings, depth: int
 ) -> Iterator[Member | BrokenMember]:
     with ExitStack() as stack:
-        file = stack.enter_context(body.open())
-        for item in _members(file, name.lower(), media_type, limits, settings, stack):
+        try:
+            file = stack.enter_context(body.open())
+        except OSError as error:
+            raise ScratchFull from error
+        for item in _members(file, name, media_type, limits, settings, stack):
             if isinstance(item, BrokenMember) or not _is_container(item):
                 yield item
                 continue
@@ -76,10 +85,11 @@ def _members(
     if head.startswith(b"PAR1"):
         return members_of_rows(parquet_rows(file, limits), limits, counted=False)
     stream = open_compressed(file, head, limits, stack)
+    # Without a compressed stream too: a server that says Content-Encoding of a .gz has had it undone already.
+    plain_name = _COMPRESSED_ENDING.sub("", name)
     if stream is not None:
-        plain_name = name.removesuffix(".gz").removesuffix(".zst").removesuffix(".tgz")
         return _streamed(stream, stream.peek(HEAD_BYTES), plain_name, None, limits, settings)
-    return _streamed(file, head, name, media_type, limits, settings)
+    return _streamed(file, head, plain_name, media_type, limits, settings)
 
 
 def _streamed(
@@ -87,13 +97,14 @@ def _streamed(
 ) -> Iterator[Member | BrokenMember]:
     counted = isinstance(stream, CountedStream)
     plain_type = (media_type or "").partition(";")[0].strip().lower()
-    if head[257:262] == b"ustar" or name.endswith(".tar"):
+    ending = PurePosixPath(name).suffix.lower()
+    if head[257:262] == b"ustar" or ending == ".tar":
         return tar_members(stream, limits, counted=counted)
     if head.startswith(b"WARC/"):
         return warc_members(stream, limits, max_ratio=settings.unpack.max_ratio)
-    if name.endswith((".jsonl", ".ndjson")) or plain_type in _JSON_LINES:
+    if ending in (".jsonl", ".ndjson") or plain_type in _JSON_LINES:
         return members_of_rows(json_rows(stream), limits, counted=True)
-    if name.endswith(".csv") or plain_type == "text/csv":
+    if ending in (".csv", ".tsv") or plain_type in _CSV:
         return members_of_rows(csv_rows(stream), limits, counted=True)
     if counted:
         return _single(stream, name, limits)
