@@ -2,8 +2,9 @@
 
 The check stands at connect time, on the address that the socket really goes to: after DNS, on each redirect and for
 each new connection, so that a name that resolves to a private address, or does so the second time (DNS rebinding),
-does not pass. Public means global unicast by the IANA special-purpose registries, as `ipaddress` knows them; that
-leaves out private, loopback, link-local (with the metadata services at 169.254.169.254), multicast and reserved ones.
+does not pass. Public means global unicast by the IANA special-purpose registries, a little more strictly than
+`ipaddress` knows them; that leaves out private, loopback, link-local (with the metadata services at 169.254.169.254),
+multicast and reserved ones.
 """
 
 import ipaddress
@@ -15,6 +16,19 @@ __all__ = ["AddressPolicy"]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# All that is assigned so far; what lies outside are mapped, translated, compatible and site-local forms.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_NEVER_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "168.63.129.16/32",  # Azure's WireServer, which hands out a machine's secrets
+            "192.0.0.0/24",  # IETF protocol assignments, Oracle Cloud's metadata among them; partly global in Python
+            "192.88.99.0/24",  # 6to4 relays, deprecated
+            "3fff::/20",  # documentation, unknown to Python before 3.12.4
+        ),
+    )
+)
 
 
 class AddressPolicy:
@@ -54,6 +68,10 @@ class AddressPolicy:
             return False
         if any(address in network for network in self._allowed):
             return True
+        if any(address in network for network in _NEVER_PUBLIC):
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
+            return False
         return address.is_global and not address.is_multicast
 
 

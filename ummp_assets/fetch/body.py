@@ -130,6 +130,9 @@ class BodyWriter:
             self._hold(data)
             return
         if self.byte_count > self._max_bytes:
+            if self._file is None:
+                # The beginning of what is too large may be wanted, as that of a robots.txt.
+                self._hold(data[: len(data) - self.byte_count + self._max_bytes])
             raise BodyTooLarge
         self._put(self._file or self._spill(), data)
 

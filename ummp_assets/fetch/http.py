@@ -281,7 +281,7 @@ class HttpFetcher:
         download, headers = transfer.download, transfer.headers
         etag = headers.get("etag", "")
         validator = etag if etag.startswith('"') else headers.get("last-modified")
-        broke_off = code != 0 and transfer.status in (200, 206)
+        broke_off = code != 0 and transfer.status in (200, 206) and not transfer.is_other_part
         if broke_off and validator and transfer.received_bytes and headers.get("accept-ranges") != "none":
             download.resume_at += transfer.received_bytes
             download.validator = validator
@@ -333,8 +333,9 @@ class HttpFetcher:
 
 
 def _max_running(max_connections: int) -> int:
-    """Return how many transfers may be open at once, those that have stalled included."""
+    """Return how many transfers may be open at once, those that have stalled included; each may take a descriptor for
+    its connection and one for its scratch file."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if descriptors == resource.RLIM_INFINITY:
         return max_connections + _MAX_STALLED
-    return max(max_connections, min(max_connections + _MAX_STALLED, descriptors - _SPARE_DESCRIPTORS))
+    return max(1, min(max_connections + _MAX_STALLED, (descriptors - _SPARE_DESCRIPTORS) // 2))

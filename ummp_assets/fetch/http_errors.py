@@ -51,6 +51,10 @@ def judge(transfer: HttpTransfer, code: int, message: str) -> Verdict | None:
     """Return what is wrong with a transfer that has ended with a libcurl code, None when it has succeeded, be it with
     a redirect or with the news that nothing has changed."""
     status = transfer.status
+    if transfer.is_other_part:
+        return Verdict(Reason.INVALID_RESPONSE, True, "The server sent another part than the rest that was asked for")
+    if status == 416 and transfer.download.resume_at:
+        return Verdict(Reason.HTTP_CLIENT_ERROR, True, "The server has no such rest as was asked for")
     if transfer.fault is not None and status is not None and 200 <= status < 300:
         return Verdict(transfer.fault, False, transfer.fault.meaning.rstrip("."))
     if transfer.refused is not None and code == pycurl.E_COULDNT_CONNECT:

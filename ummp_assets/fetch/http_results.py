@@ -90,7 +90,7 @@ def _optout(transfer: HttpTransfer, body: Body, media_type: str | None, agent: s
         forbidden = forbids_ai(tag, agent)
         if "noai" in forbidden or ("noimageai" in forbidden and _is_image(transfer.download.request, body, media_type)):
             return Reason.NOAI, f"The server says X-Robots-Tag: {tag}"
-    if headers.get("tdm-reservation", "").strip() == "1" and rules.respect_tdm_reservation:
+    if "1" in headers.get("tdm-reservation", "").replace(",", " ").split() and rules.respect_tdm_reservation:
         return Reason.TDM_RESERVED, "The server says tdm-reservation: 1"
     return None
 

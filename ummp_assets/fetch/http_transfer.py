@@ -31,6 +31,7 @@ _KNOWN_HEADERS = re.compile(
     r"tdm-reservation)[ \t]*:[ \t]*(.*?)[ \t\r]*$",
     re.IGNORECASE | re.MULTILINE,
 )
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _ALWAYS_SENT = (f"Accept-Encoding: {ACCEPT_ENCODING}",)
 _CA_FILE_VARIABLES = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
@@ -76,12 +77,14 @@ class HttpTransfer:
     """Receives one response at a time into the download's body.
 
     After the transfer has ended, `status` and `headers` describe the response, `refused` names an address that policy
-    did not let it connect to, `fault` says why the body was not taken and `storage_error` why it could not be stored.
+    did not let it connect to, `fault` says why the body was not taken, `is_other_part` that it is not the rest that was
+    asked for, and `storage_error` why it could not be stored.
     """
 
     download: Download
     refused: str | None
     fault: Reason | None
+    is_other_part: bool
     storage_error: OSError | None
     received_bytes: int
     stalled: bool
@@ -93,7 +96,6 @@ class HttpTransfer:
         self._addresses = addresses
         self._max_ratio = settings.unpack.max_ratio
         self._lines: list[bytes] = []
-        self._sockets: list[socket.socket] = []
         self._sent_headers: list[str] = []
         self.started = ""
         self.handle: Any = pycurl.Curl()
@@ -145,8 +147,14 @@ class HttpTransfer:
         return self.stalled
 
     def complete_body(self) -> None:
-        """Check that a coded body has come to its end; sets `fault` when it has not."""
-        if self.fault is None and self._sink is not None and self.download.decoder is not None:
+        """Check that a body without bytes is the one that was asked for, and that a coded one has come to its end; sets
+        `fault` when it has not."""
+        if self._sink is None:
+            if self.download.resume_at:
+                self._receive(b"")
+        elif self._rest_bytes is not None and self.received_bytes != self._rest_bytes:
+            self.is_other_part = True
+        elif self.fault is None and self.download.decoder is not None:
             try:
                 self.download.decoder.finish()
             except CodingError:
@@ -154,9 +162,6 @@ class HttpTransfer:
 
     def end(self, error: str | None) -> Attempt:
         """Return the attempt that has just ended."""
-        for opened in self._sockets:
-            opened.close()
-        self._sockets.clear()
         address = self.handle.getinfo(pycurl.PRIMARY_IP) or None
         return Attempt(self.started, self.download.url.text, address, self.status, error, self.received_bytes)
 
@@ -164,8 +169,6 @@ class HttpTransfer:
         """Free the handle."""
         self.handle.owner = None
         self.handle.close()
-        for opened in self._sockets:
-            opened.close()
 
     def _set_up(self, settings: FetchSettings) -> None:
         option = self.handle.setopt
@@ -196,16 +199,20 @@ class HttpTransfer:
         self.stalled = False
         self.received_bytes = 0
         self.refused = self.fault = self.storage_error = None
+        self.is_other_part = False
+        self._rest_bytes: int | None = None
 
     def _open_socket(self, _purpose: int, target: Any) -> Any:
         family, kind, protocol, address = target
         if not self._addresses.allows(address[0], address[1]):
             self.refused = address[0]
             return pycurl.SOCKET_BAD
-        opened = socket.socket(family, kind, protocol)
-        # libcurl works on a duplicate; this one is closed when the transfer ends.
-        self._sockets.append(opened)
-        return opened
+        try:
+            return _Opened(socket.socket(family, kind, protocol).detach())
+        except OSError as error:
+            # Too many open files: this machine's fault, and no reason to give a request up.
+            self.storage_error = error
+            return pycurl.SOCKET_BAD
 
     def _receive(self, data: bytes) -> int | None:
         """Take a piece of the body; 0 tells libcurl to break off."""
@@ -230,9 +237,8 @@ class HttpTransfer:
         download = self.download
         status = self.status or 0
         if status == 206:
-            # Only what was asked for: the part that begins where the body so far ends.
-            wanted = f"bytes {download.resume_at}-"
-            if not download.resume_at or not self.headers.get("content-range", "").startswith(wanted):
+            if not self._is_rest():
+                self.is_other_part = bool(download.resume_at)
                 raise _ResponseUnusable
         elif 200 <= status < 300:
             if download.resume_at:
@@ -244,9 +250,35 @@ class HttpTransfer:
             return self._drop
         return download.decoder.feed if download.decoder is not None else download.body.write
 
+    def _is_rest(self) -> bool:
+        """Return whether a part goes from where the body so far ends to the object's end, and is of the same object."""
+        download, etag = self.download, self.headers.get("etag")
+        found = _CONTENT_RANGE.fullmatch(self.headers.get("content-range", ""))
+        if found is None or not download.resume_at:
+            return False
+        first, last, total = map(int, found.groups())
+        is_same = etag is None or not (download.validator or "").startswith('"') or etag == download.validator
+        self._rest_bytes = total - first
+        return first == download.resume_at and last + 1 == total and is_same
+
     def _drop(self, _data: bytes) -> None:
         if self.received_bytes > _MAX_ERROR_PAGE_BYTES:
             raise _ResponseUnusable
+
+
+class _Opened:
+    """A socket that is closed as soon as libcurl has taken its own duplicate of it."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
 
 
 class _ResponseUnusable(Exception):

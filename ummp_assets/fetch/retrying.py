@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-__all__ = ["RetryRule", "parse_retry_after"]
+__all__ = ["LONGEST_REST_SECONDS", "RetryRule", "parse_retry_after"]
+
+LONGEST_REST_SECONDS = 86_400.0
+"""A server that asks for more, by mistake or in bad faith, would never be asked again by any run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +53,19 @@ class RetryRule:
 
 
 def parse_retry_after(value: str, now: datetime) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for, None when it is unreadable (RFC 9110, 10.2.3).
+    """Return the seconds that a `Retry-After` header asks for, at most a day; None when it is unreadable (RFC 9110,
+    10.2.3).
 
     >>> parse_retry_after("120", datetime.now(UTC))
     120.0
     """
     text = value.strip()
     if text.isdecimal():
-        return float(text)
+        return min(float(text), LONGEST_REST_SECONDS)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - now).total_seconds())
+    return min(max(0.0, (date - now).total_seconds()), LONGEST_REST_SECONDS)

@@ -40,7 +40,7 @@ class RobotsGate:
 
     def answered(self, host: Host[Download], status: int, question: Download) -> None:
         """Take the host's answer, and let in what has waited for it."""
-        text = question.body.finish().read().decode("utf-8", "replace") if status == 200 else ""
+        text = question.body.finish().read().decode("utf-8-sig", "replace") if status == 200 else ""
         self._policy.take_robots(host, status, text)
         held, host.held = host.held, []
         for download in held:

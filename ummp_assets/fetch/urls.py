@@ -15,6 +15,7 @@ __all__ = ["HttpUrl", "InvalidUrl", "parse_http_url"]
 
 # The common case in one match, measured 0.9 us against 9 us for the full way below.
 _PLAIN = re.compile(r"(https?)://([a-z0-9.-]+)(:[0-9]{1,5})?(?=[/?#]|$)(?:[/?][!$-;=?-Z_a-z~]*)?")
+_MAX_HOST_CHARACTERS = 253  # RFC 1035, 2.3.4
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 # Characters that RFC 3986 allows in a path or query; '%' too, since escapes that are there stay as they are.
 _ALLOWED = "!$%&'()*+,/:;=?@[]~-._"
@@ -41,7 +42,7 @@ def parse_http_url(uri: str) -> HttpUrl:
     plain = _PLAIN.fullmatch(uri)
     if plain:
         scheme, hostname, port = plain.groups()
-        if port is None or port != _DEFAULT_PORTS[scheme]:
+        if len(hostname) <= _MAX_HOST_CHARACTERS and (port is None or port != _DEFAULT_PORTS[scheme]):
             return HttpUrl(uri, uri[: plain.end(3 if port else 2)], hostname)
     return _clean(uri)
 
@@ -61,6 +62,8 @@ def _clean(uri: str) -> HttpUrl:
     if parts.username is not None or parts.password is not None:
         raise InvalidUrl("it holds credentials, which belong into the setting fetch.hosts and not into messages")
     host = _ascii_host(hostname)
+    if len(host) > _MAX_HOST_CHARACTERS:
+        raise InvalidUrl(f"its host name is longer than {_MAX_HOST_CHARACTERS} characters")
     netloc = host if port is None or f":{port}" == _DEFAULT_PORTS[parts.scheme] else f"{host}:{port}"
     path, query = quote(parts.path or "/", safe=_ALLOWED), quote(parts.query, safe=_ALLOWED)
     return HttpUrl(urlunsplit((parts.scheme, netloc, path, query, "")), f"{parts.scheme}://{netloc}", host.strip("[]"))
@@ -71,7 +74,7 @@ def _ascii_host(hostname: str) -> str:
     if ":" in hostname:
         return f"[{hostname}]"
     if hostname.isascii():
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", hostname):
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", hostname):
             raise InvalidUrl(f"{hostname!r} is no host name")
         return hostname.lower()
     try:

@@ -126,6 +126,23 @@ FAULTS: dict[str, tuple[Handler, str, int]] = {
         "decompression_bomb",
         1,
     ),
+    "gzip_bomb_in_gzip": (
+        _raw(OK + b"Content-Encoding: gzip, gzip\r\n\r\n" + gzip.compress(gzip.compress(b"\0" * 3_900_000))),
+        "decompression_bomb",
+        1,
+    ),
+    "retry_after_the_end_of_time": (
+        _raw(
+            OK[:9] + b"503 Busy\r\nRetry-After: Fri, 01 Jan 2100 00:00:00 +999999999999999\r\nContent-Length: 0\r\n\r\n"
+        ),
+        "http_server_error",
+        3,
+    ),
+    "host_name_too_long": (
+        _raw(OK[:9] + b"302 No\r\nLocation: http://" + b"a." * 200 + b"b/\r\n\r\n"),
+        "invalid_uri",
+        1,
+    ),
     "gzip_without_end": (
         _raw(OK + b"Content-Encoding: gzip\r\nContent-Length: 40\r\n\r\n" + gzip.compress(TEXT)[:40]),
         "invalid_response",
@@ -222,6 +239,56 @@ def test_object_that_changed_before_the_resume_is_fetched_anew(fetch: Fetch) -> 
     assert row["content"] == TEXT
 
 
+def test_object_that_became_empty_before_the_resume_is_empty(fetch: Fetch) -> None:
+    def handler(request: Received, connection: socket.socket) -> None:
+        if "range" not in request.headers:
+            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nETag: "v1"\r\n\r\nthe old beginning')
+            connection.close()
+            return
+        answer(connection, headers={"ETag": '"v2"'})
+
+    with serving(handler) as server:
+        samples, outcomes = fetch(f"{server.url}/x")
+    assert (samples, outcomes) == ([], [("0", "empty_body")])
+
+
+@pytest.mark.parametrize(
+    ("content_range", "etag", "body"),
+    [
+        (f"bytes 100-199/{len(TEXT)}", '"v1"', TEXT[100:200]),
+        (f"bytes 0-99/{len(TEXT)}", '"v1"', TEXT[:100]),
+        (f"bytes 100-{len(TEXT) - 1}/{len(TEXT)}", '"v2"', b"x" * (len(TEXT) - 100)),
+        (f"bytes 100-{len(TEXT) - 1}/*", '"v1"', TEXT[100:]),
+        (f"bytes 100-{len(TEXT) - 1}/{len(TEXT)}", '"v1"', None),
+        ("bytes */50", '"v1"', b""),
+    ],
+    ids=["a piece of the rest", "the beginning", "of another object", "of unknown size", "cut off", "nothing (416)"],
+)
+def test_answer_to_a_resume_that_is_not_the_rest_is_thrown_away(
+    content_range: str, etag: str, body: bytes | None, fetch: Fetch
+) -> None:
+    def handler(request: Received, connection: socket.socket) -> None:
+        if len(server.received) == 1:
+            head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(TEXT)}\r\nETag: "v1"\r\n\r\n'
+            connection.sendall(head.encode() + TEXT[:100])
+            connection.close()
+        elif len(server.received) > 2:
+            answer(connection, TEXT)
+        elif body is None:
+            head = f"HTTP/1.1 206 Partial\r\nContent-Range: {content_range}\r\nETag: {etag}\r\n\r\n"
+            connection.sendall(head.encode() + TEXT[100:150])
+            connection.close()
+        else:
+            headers = {"Content-Range": content_range, "ETag": etag}
+            answer(connection, body, status=206 if body else 416, headers=headers)
+
+    with serving(handler) as server:
+        [row], _ = fetch(f"{server.url}/x")
+    assert row["content"] == TEXT
+    assert server.received[1].headers["range"] == "bytes=100-"
+    assert "range" not in server.received[2].headers
+
+
 def test_part_without_validator_is_thrown_away(fetch: Fetch) -> None:
     def handler(request: Received, connection: socket.socket) -> None:
         if len(server.received) == 1:
@@ -263,9 +330,15 @@ def test_compressed_body_is_resumed_in_the_middle(fetch: Fetch) -> None:
         ("deflate", zlib.compress(TEXT)[2:-4]),
         ("br", brotli.compress(TEXT)),
         ("zstd", zstandard.compress(TEXT)),
+        ("zstd", zstandard.compress(TEXT[:100]) + b"\x50\x2a\x4d\x18\4\0\0\0skip" + zstandard.compress(TEXT[100:])),
         ("identity", TEXT),
+        ("gzip, br", brotli.compress(gzip.compress(TEXT))),
+        ("GZIP, identity", gzip.compress(TEXT)),
+        ("gzip", gzip.compress(TEXT) + b"\0\0\0"),
+        ("gzip", gzip.compress(TEXT) + b"trailing garbage"),
+        ("deflate", zlib.compress(TEXT) + b"trailing garbage"),
+        ("zstd", zstandard.compress(TEXT) + b"trailing garbage"),
     ],
-    ids=["gzip", "gzip of two members", "deflate", "raw deflate", "br", "zstd", "identity"],
 )
 def test_content_codings_are_undone(coding: str, coded: bytes, fetch: Fetch) -> None:
     def handler(request: Received, connection: socket.socket) -> None:

@@ -63,6 +63,18 @@ def _serve_text(request: Received, connection: socket.socket) -> None:
         ("::ffff:127.0.0.1", False),
         ("64:ff9b::7f00:1", False),
         ("2002:7f00:1::", False),
+        # IPv4 in IPv6's compatible and translated forms, site-local, not assigned; deprecated relays; documentation
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("fec0::1", False),
+        ("5f00::1", False),
+        ("192.88.99.1", False),
+        ("3fff::1", False),
+        # metadata services of Azure, Oracle Cloud and Alibaba Cloud
+        ("168.63.129.16", False),
+        ("192.0.0.192", False),
+        ("100.100.100.200", False),
         ("no address", False),
     ],
 )
@@ -135,6 +147,19 @@ def test_longer_robots_txt_than_is_read_counts_as_far_as_it_was_read(fetch: Fetc
     with serving(_serve_text, robots=robots) as server:
         samples, outcomes = fetch(f"{server.url}/private/x", f"{server.url}/open")
     assert ([row["uri"] for row in samples], outcomes) == ([f"{server.url}/open"], [("0", "robots_disallowed")])
+
+
+def test_what_is_read_of_a_longer_robots_txt_goes_up_to_the_last_byte(fetch: Fetch) -> None:
+    robots = "#" * 499_000 + "\nUser-agent: *\nDisallow: /x\n" + "#" * 400_000
+    with serving(_serve_text, robots=robots) as server:
+        _, outcomes = fetch(f"{server.url}/x")
+    assert outcomes == [("0", "robots_disallowed")]
+
+
+def test_robots_txt_with_a_byte_order_mark_is_kept(fetch: Fetch) -> None:
+    with serving(_serve_text, robots="\ufeffUser-agent: *\nDisallow: /x\n") as server:
+        _, outcomes = fetch(f"{server.url}/x")
+    assert outcomes == [("0", "robots_disallowed")]
 
 
 def test_robots_txt_behind_a_redirect_is_read_for_the_host_that_was_asked(fetch: Fetch) -> None:
