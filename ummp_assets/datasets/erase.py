@@ -4,7 +4,7 @@ A sample that was downloaded ends in the outcomes of `downloads` afterwards, wit
 trace in later stages: the accounting still adds up.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,14 +16,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ummp_assets.datasets.batch_content import committed_manifests
+from ummp_assets.datasets.history import catch_up
 from ummp_assets.datasets.shard_files import ShardWriter, read_sample_ids, read_shard
 from ummp_assets.datasets.shards import STAGE, shard_key
-from ummp_assets.errors import ManifestCorrupt, ObjectNotFound
+from ummp_assets.datasets.stage_contents import ID_COLUMNS, content_tables, ids_by_row, stored_sample_ids
+from ummp_assets.errors import ObjectNotFound
 from ummp_assets.reasons import Reason
 from ummp_assets.records import Rejection
 from ummp_assets.settings import Settings
 from ummp_assets.storage.abandoned import STAGE as ABANDONMENT
 from ummp_assets.storage.dataset_index import DatasetIndex
+from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import (
     FileEntry,
@@ -35,12 +38,10 @@ from ummp_assets.storage.stages import (
 )
 from ummp_assets.storage.takedown_index import message_ids_of
 
-__all__ = ["ErasedStage", "erase_samples", "stored_sample_ids"]
+__all__ = ["ErasedStage", "erase_samples"]
 
-_MAX_ATTEMPTS = 5
 _RAW = "downloads"
 _REQUESTS = "requests"
-_SEVERAL_IDS = "sample_ids"
 _REASONS = {reason.value: reason for reason in Reason}
 _OUTCOME_COLUMNS = ["sample_id", "dataset", "modality", "uri"]
 
@@ -56,7 +57,7 @@ class ErasedStage:
 
 
 def erase_samples(
-    store: ObjectStore, known: DatasetIndex, settings: Settings, batch: str, sample_ids: AbstractSet[str]
+    store: ObjectStore, index: Index, settings: Settings, batch: str, sample_ids: AbstractSet[str]
 ) -> list[ErasedStage]:
     """Write each stage that a batch went through anew without these samples, and delete the files that held them.
 
@@ -71,22 +72,24 @@ def erase_samples(
     ManifestCorrupt
         A file that a manifest names is missing or damaged.
     """
-    for _ in range(_MAX_ATTEMPTS - 1):
-        # Another process that erases from the same batch takes files away that were to be read here.
-        with suppress(ManifestCorrupt):
-            return _erase_once(store, known, settings, batch, sample_ids)
-    return _erase_once(store, known, settings, batch, sample_ids)
+    # A second process would put manifests that it made before this one put its own.
+    with index.exclusive(f"erase {batch}"):
+        return _erase_once(store, index, settings, batch, sample_ids)
 
 
 def _erase_once(
-    store: ObjectStore, known: DatasetIndex, settings: Settings, batch: str, sample_ids: AbstractSet[str]
+    store: ObjectStore, index: Index, settings: Settings, batch: str, sample_ids: AbstractSet[str]
 ) -> list[ErasedStage]:
+    known = DatasetIndex(index)
     erased: list[ErasedStage] = []
     renewed: dict[str, str] = {}
     dead = _dead_messages(store, batch)
     for manifest in committed_manifests(store, batch):
         current = replace(manifest, inputs={**manifest.inputs, **_known_inputs(manifest, renewed)})
         if manifest.stage == STAGE:
+            for dataset in sorted({name.split("~")[0] for name in manifest.tables}):
+                # A version that the index has not seen may hold what would be deleted below.
+                catch_up(store, known, dataset)
             rows, current = _erase_shards(store, settings, current, sample_ids)
             blobs: list[str] = []
         elif manifest.stage == _REQUESTS:
@@ -124,7 +127,7 @@ def _erase_rows(
     with StageWriter(store, manifest.stage, manifest.batch, schemas) as writer:
         for name in schemas:
             for rows in read_table(store, manifest, name, batch_rows=64):
-                keep, drop = _divide(rows, sample_ids) if name in _tables(manifest) else (rows, rows.slice(0, 0))
+                keep, drop = _divide(rows, sample_ids) if name in content_tables(manifest) else (rows, rows.slice(0, 0))
                 writer.write(name, keep)
                 gone += drop.num_rows if name == "samples" else 0
                 if manifest.stage == _RAW and drop.num_rows:
@@ -200,38 +203,14 @@ def _file_holds(store: ObjectStore, path: str, sample_ids: AbstractSet[str]) -> 
         store.open(path) as file,
         pq.ParquetFile(file) as parquet,
     ):
-        parts = parquet.iter_batches(columns=["sample_id", _SEVERAL_IDS])
-        return any(not sample_ids.isdisjoint(ids) for rows in parts for ids in _ids_by_row(rows))
+        parts = parquet.iter_batches(columns=ID_COLUMNS)
+        return any(not sample_ids.isdisjoint(ids) for rows in parts for ids in ids_by_row(rows))
     return False
 
 
-def _tables(manifest: Manifest) -> list[str]:
-    """Return the tables that hold contents: not those that say why and after which attempts a sample has none."""
-    return [name for name in manifest.tables if name != "outcomes" and (manifest.stage != _RAW or name == "samples")]
-
-
 def _divide(rows: pa.RecordBatch, sample_ids: AbstractSet[str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    gone = pa.array([not sample_ids.isdisjoint(ids) for ids in _ids_by_row(rows)], pa.bool_())
+    gone = pa.array([not sample_ids.isdisjoint(ids) for ids in ids_by_row(rows)], pa.bool_())
     return rows.filter(pc.invert(gone)), rows.filter(gone)
-
-
-def _ids_by_row(rows: pa.RecordBatch) -> Iterable[Sequence[str]]:
-    """Return the samples of each row: one, but for packed sequences, which hold pieces of several."""
-    if _SEVERAL_IDS in rows.schema.names:
-        ids: Iterable[Sequence[str]] = rows.column(_SEVERAL_IDS).to_pylist()
-        return ids
-    return ([sample_id] for sample_id in rows.column("sample_id").to_pylist())
-
-
-def stored_sample_ids(store: ObjectStore, manifest: Manifest) -> set[str]:
-    """Return the ids of all samples of which the files of a stage hold contents."""
-    return {
-        sample_id
-        for name in _tables(manifest)
-        for rows in read_table(store, manifest, name, columns=["sample_id", _SEVERAL_IDS], batch_rows=65_536)
-        for ids in _ids_by_row(rows)
-        for sample_id in ids
-    }
 
 
 def _count_held(store: ObjectStore, entry: FileEntry, sample_ids: AbstractSet[str]) -> int:

@@ -31,7 +31,7 @@ from ummp_assets.storage.promotions import release_owners
 from ummp_assets.storage.stages import find_manifest
 from ummp_assets.storage.takedown_index import TakedownEntry
 
-__all__ = ["Removal", "remove_forbidden", "remove_samples"]
+__all__ = ["Removal", "is_at_its_end", "remove_forbidden", "remove_samples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,11 @@ def remove_samples(store: ObjectStore, index: Index, settings: Settings, removal
     listed = [named[sample_id] for sample_id in sorted(named)]
     receipt = Receipt(removal.batch, removal.orders, listed, versions, (), withdrawn, None)
     write_receipt(store, settings, receipt)
-    erased = _erase(store, settings, known, removal)
+    erased = _erase(store, index, settings, removal)
     record_taken_down(index, samples)
     if not removal.is_takedown:
         own = {item.sample_id for item in removal.own} | unfinished_samples(store, removal.batch)
-        erased += erase_samples(store, known, settings, removal.batch, own)
+        erased += erase_samples(store, index, settings, removal.batch, own)
     purge_withdrawn(store, removal.moment)
     receipt = replace(receipt, erased=erased, completed_at=removal.moment)
     write_receipt(store, settings, receipt)
@@ -179,12 +179,13 @@ def _holds(store: ObjectStore, dataset: str, path: str, version: int, ids: set[s
     return not ids.isdisjoint(read_sample_ids(store, path, shard.footer_sha256))
 
 
-def _erase(store: ObjectStore, settings: Settings, known: DatasetIndex, removal: Removal) -> list[ErasedStage]:
+def _erase(store: ObjectStore, index: Index, settings: Settings, removal: Removal) -> list[ErasedStage]:
     """Take the samples out of the stages of every batch that is in its dataset or was given up.
 
     A batch on its way is left alone, since its commit may be reading what would be deleted: `commit_batch` looks for
     orders once its version stands, `abandon_batch` once the batch is given up, and they erase then.
     """
+    known = DatasetIndex(index)
     by_batch: dict[tuple[str, str], set[str]] = defaultdict(set)
     finder = BatchFinder(store)
     for sample in removal.samples:
@@ -193,14 +194,14 @@ def _erase(store: ObjectStore, settings: Settings, known: DatasetIndex, removal:
                 by_batch[batch, sample.dataset].add(sample.sample_id)
     erased = []
     for (batch, dataset), ids in sorted(by_batch.items()):
-        catch_up(store, known, dataset)
-        if _is_at_its_end(store, known, dataset, batch):
-            erased += erase_samples(store, known, settings, batch, ids)
+        if is_at_its_end(store, known, dataset, batch):
+            erased += erase_samples(store, index, settings, batch, ids)
     return erased
 
 
-def _is_at_its_end(store: ObjectStore, known: DatasetIndex, dataset: str, batch: str) -> bool:
+def is_at_its_end(store: ObjectStore, known: DatasetIndex, dataset: str, batch: str) -> bool:
     """Return whether a batch is in a dataset or never will be: given up, or through all stages without a row for it."""
+    catch_up(store, known, dataset)
     if known.version_of(dataset, batch) is not None or is_abandoned(store, batch):
         return True
     shards = find_manifest(store, SHARDS, batch)

@@ -3,19 +3,17 @@
 from contextlib import suppress
 
 from ummp_assets.datasets.batch_content import committed_manifests
-from ummp_assets.datasets.erase import erase_samples, stored_sample_ids
+from ummp_assets.datasets.erase import erase_samples
 from ummp_assets.datasets.named_files import NamedFile, files_of_manifest, list_manifests, purged_shards
+from ummp_assets.datasets.removal import is_at_its_end
 from ummp_assets.datasets.replication import copy_object
-from ummp_assets.datasets.standing_orders import forbid_downloads, orders_by_target
+from ummp_assets.datasets.standing_orders import fallen_samples
 from ummp_assets.errors import ManifestCorrupt, ObjectNotFound
-from ummp_assets.reasons import Reason
 from ummp_assets.settings import Settings
-from ummp_assets.storage.abandoned import is_abandoned
 from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import stage_path
-from ummp_assets.storage.takedown_index import TakedownIndex
 
 __all__ = ["erase_again", "files_of_batch", "restore_manifest", "restored_batches"]
 
@@ -65,29 +63,20 @@ def erase_again(store: ObjectStore, index: Index, settings: Settings, batch: str
     ManifestCorrupt
         A file of the batch is missing or damaged: what it holds cannot be told.
     """
-    # Of a batch on its way, its commit erases.
-    is_at_its_end = store.exists(stage_path("dataset_commits", batch)) or is_abandoned(store, batch)
-    if is_at_its_end and not TakedownIndex(index).is_empty():
-        erase_samples(store, DatasetIndex(index), settings, batch, _fallen(store, index, batch))
-        for path in purged_shards(store):
-            # The files of its shards, which had been purged and came back to be rewritten.
-            if path.startswith(stage_path("training_shards", batch, "")):
-                store.delete(path)
+    known = DatasetIndex(index)
+    fallen = fallen_samples(store, index, committed_manifests(store, batch))
+    # Where the batch is on its way, its commit erases.
+    ended = {name for name in {item.dataset for item in fallen} if is_at_its_end(store, known, name, batch)}
+    erase_samples(store, index, settings, batch, {item.sample_id for item in fallen if item.dataset in ended})
+    for path in purged_shards(store):
+        # The files of its shards, which had been purged and came back to be rewritten.
+        if path.startswith(stage_path("training_shards", batch, "")):
+            store.delete(path)
     store.delete(f"{_NOTES}/{batch}")
 
 
 def _batch_of(path: str) -> str:
     return path.split("/")[2]
-
-
-def _fallen(store: ObjectStore, index: Index, batch: str) -> set[str]:
-    stages = [manifest for manifest in committed_manifests(store, batch) if manifest.stage != "requests"]
-    ids = set().union(*(stored_sample_ids(store, manifest) for manifest in stages))
-    entries = index.find_samples(sample_ids=sorted(ids))
-    fallen = {entry.sample_id for entry in entries if entry.reason == Reason.TAKEDOWN}
-    orders = orders_by_target(index, entries)
-    fallen |= {item.sample_id for item in entries if orders.keys() & {item.sample_id, item.uri, item.sha256}}
-    return fallen | {entry.sample_id for entry in forbid_downloads(store, index, batch).own}
 
 
 def _copy_if_there(replica: ObjectStore, store: ObjectStore, path: str) -> None:

@@ -6,18 +6,19 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ummp_assets.datasets.stage_contents import stored_sample_ids
 from ummp_assets.reasons import Reason
 from ummp_assets.storage.index import Index, SampleEntry
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import find_manifest, read_table
+from ummp_assets.storage.stages import Manifest, find_manifest, read_table
 from ummp_assets.storage.takedown_index import TakedownEntry, TakedownIndex, taken_down
 from ummp_assets.storage.twin_index import TwinIndex
 
 __all__ = [
     "ForbiddenSamples",
+    "fallen_samples",
     "forbid_contents",
     "forbid_downloads",
-    "orders_by_target",
     "orders_naming",
     "record_takedowns",
     "samples_named_by",
@@ -91,7 +92,8 @@ def forbid_downloads(
     """
     own: dict[str, SampleEntry] = {}
     found: dict[str, SampleEntry] = {}
-    for order, digests in _named_downloads(store, index, batch).items():
+    downloads = None if TakedownIndex(index).is_empty() else find_manifest(store, "downloads", batch)
+    for order, digests in (_named_downloads(store, index, downloads) if downloads else {}).items():
         known = index.find_samples(sample_ids=sorted(digests))
         # Of a replay, the index may know the bytes that an earlier batch stored: an order for others is none for those.
         seeds = {entry.sample_id for entry in known if order.kind != "sha256" or entry.sha256 == order.target}
@@ -111,30 +113,55 @@ def _with_same_content(index: Index, sample_ids: Iterable[str]) -> list[SampleEn
     return index.find_samples(sample_ids=sorted(TwinIndex(index).with_same_content(sample_ids)))
 
 
+def fallen_samples(store: ObjectStore, index: Index, manifests: Iterable[Manifest]) -> list[SampleEntry]:
+    """Return the samples of a batch that were taken down and of which its stages still hold contents, as far as the
+    index knows them.
+
+    Raises
+    ------
+    ManifestCorrupt
+        A file that a manifest names is missing or damaged.
+    """
+    if TakedownIndex(index).is_empty():
+        return []
+    named: set[str] = set()
+    stored: set[str] = set()
+    for manifest in manifests:
+        stored |= stored_sample_ids(store, manifest)
+        if manifest.stage == "downloads":
+            named.update(name for digests in _named_downloads(store, index, manifest).values() for name in digests)
+    entries = index.find_samples(sample_ids=sorted(stored))
+    orders = taken_down(
+        index,
+        uris=[entry.uri for entry in entries],
+        sha256s=[entry.sha256 for entry in entries if entry.sha256],
+        sample_ids=[entry.sample_id for entry in entries],
+    )
+    return [
+        entry
+        for entry in entries
+        if entry.sample_id in named
+        or entry.reason == Reason.TAKEDOWN
+        or orders.keys() & {entry.sample_id, entry.uri, entry.sha256}
+    ]
+
+
 def orders_naming(index: Index, samples: Iterable[SampleEntry]) -> list[TakedownEntry]:
     """Return the orders that name any of the samples, or one of their contents."""
-    named = orders_by_target(index, samples)
-    return sorted(set(named.values()), key=lambda order: (order.topic, order.partition, order.offset, order.target))
-
-
-def orders_by_target(index: Index, samples: Iterable[SampleEntry]) -> dict[str, TakedownEntry]:
-    """Return an order for each of the ids, URIs, raw and content hashes of the samples that one names."""
     entries = list(samples)
     owned = TwinIndex(index).contents_of(entry.sample_id for entry in entries)
-    return taken_down(
+    named = taken_down(
         index,
         uris=[entry.uri for entry in entries],
         sha256s=[*(entry.sha256 for entry in entries if entry.sha256), *sorted(owned)],
         sample_ids=[entry.sample_id for entry in entries],
     )
+    return sorted(set(named.values()), key=lambda order: (order.topic, order.partition, order.offset, order.target))
 
 
-def _named_downloads(store: ObjectStore, index: Index, batch: str) -> dict[TakedownEntry, dict[str, str]]:
+def _named_downloads(store: ObjectStore, index: Index, downloads: Manifest) -> dict[TakedownEntry, dict[str, str]]:
     """Return by order the raw hashes, by sample id, of the downloaded samples that it names."""
     named: dict[TakedownEntry, dict[str, str]] = defaultdict(dict)
-    downloads = None if TakedownIndex(index).is_empty() else find_manifest(store, "downloads", batch)
-    if downloads is None:
-        return named
     for rows in read_table(store, downloads, "samples", columns=["sample_id", "uri", "sha256"]):
         ids, uris, digests = (rows.column(name).to_pylist() for name in ("sample_id", "uri", "sha256"))
         orders = taken_down(index, uris=uris, sha256s=digests, sample_ids=ids)

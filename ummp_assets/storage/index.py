@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ummp_assets.errors import IndexUnavailable, InvalidSettings
 from ummp_assets.settings import Settings
+from ummp_assets.storage.exclusion import exclusive
 
 __all__ = ["Index", "SampleEntry", "SqlIndex", "open_index"]
 
@@ -86,6 +87,10 @@ class Index(Protocol):
 
     def transaction(self, *, reading: bool = False) -> AbstractContextManager[sa.Connection]:
         """Open a transaction, for look-ups that live in files of their own; with `reading`, one that never writes."""
+        ...
+
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        """Keep everybody else who shares the index out of blocks with this name; waits until nobody is in one."""
         ...
 
     def ping(self) -> None:
@@ -207,6 +212,11 @@ class SqlIndex:
         with self.transaction(reading=True) as connection:
             connection.execute(sa.select(1))
 
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        with self._answering(), exclusive(self._engine, name):
+            yield
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -225,9 +235,14 @@ class SqlIndex:
 
     @contextmanager
     def transaction(self, *, reading: bool = False) -> Iterator[sa.Connection]:
+        with self._answering(), self._engine.execution_options(reading=reading).begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Turn the errors of a database that does not answer into `IndexUnavailable`."""
         try:
-            with self._engine.execution_options(reading=reading).begin() as connection:
-                yield connection
+            yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
             cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             raise IndexUnavailable(

@@ -58,7 +58,8 @@ class TwinIndex:
             return {name for statement in statements[order.kind] for name in connection.execute(statement).scalars()}
 
     def with_same_content(self, sample_ids: Iterable[str]) -> set[str]:
-        """Return the given samples and all that have the same content: owners, duplicates, and equal raw bytes."""
+        """Return the given samples and all that have the same content: owners, in other datasets too, duplicates, and
+        equal raw bytes."""
         found: set[str] = set()
         new = set(sample_ids)
         while new:
@@ -112,11 +113,14 @@ class TwinIndex:
         near: set[str] = set()
         for start in range(0, len(sample_ids), _IDS_PER_STATEMENT):
             chunk = sample_ids[start : start + _IDS_PER_STATEMENT]
+            owned = sa.select(_CONTENTS.c.digest).where(_CONTENTS.c.sample_id.in_(chunk))
             hashes = sa.select(_SAMPLES.c.sha256).where(_SAMPLES.c.sample_id.in_(chunk), _SAMPLES.c.sha256.is_not(None))
             statements = (
                 sa.select(_TWINS.c.owner).where(_TWINS.c.sample_id.in_(chunk)),
                 sa.select(_TWINS.c.sample_id).where(_TWINS.c.owner.in_(chunk)),
                 sa.select(_SAMPLES.c.sample_id).where(_SAMPLES.c.sha256.in_(hashes)),
+                # Two passes over the table, as takedowns are rare: an index on it would cost every claim of a content.
+                sa.select(_CONTENTS.c.sample_id).where(_CONTENTS.c.digest.in_(owned)),
             )
             with self._index.transaction(reading=True) as connection:
                 for statement in statements:

@@ -198,6 +198,19 @@ def test_a_repeated_batch_gives_the_answer_that_the_promotion_made(
     assert clean_text(store, index, settings, f"{TOPIC}~00000002").rows("samples") == 2
 
 
+def test_the_same_content_falls_in_other_datasets_though_its_bytes_differ(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    commit_rows(store, index, settings, 1, [raw_row(0, document(1)), raw_row(1, document(2))], 0)
+    rows = [raw_row(10, document(1) + b"\r\n", dataset="pages"), raw_row(11, document(2, 1), dataset="pages")]
+    commit_rows(store, index, settings, 2, rows, 10)
+
+    take_down(store, index, settings, 1, 0)
+
+    assert files_with_bytes(store, document(1)) == []
+    assert [read_version(store, name).rows for name in ("docs", "pages")] == [1, 1]
+
+
 def with_blob(store: ObjectStore, row: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a raw row whose bytes stand in the store as a large object."""
     blob = f"blobs/{row['sha256']}"

@@ -26,7 +26,7 @@ from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange
 from ummp_assets.messages.replays import replay_topic
 from ummp_assets.messages.topics import ensure_topics
-from ummp_assets.reasons import Reason
+from ummp_assets.reasons import Outcome, Reason
 from ummp_assets.records import RAW_SCHEMA, TAKEDOWN_SCHEMA, Rejection
 from ummp_assets.settings import DatasetSettings, Settings
 from ummp_assets.storage.index import Index
@@ -351,15 +351,48 @@ def test_a_version_that_a_commit_put_before_it_saw_the_order_is_withdrawn(
 
 
 class _RacingStore(LocalStore):
-    """Calls a function once, right before the first version is put."""
+    """Calls a function once, right before the first version or the manifest of a stage is put."""
 
     before_version: Callable[[], object] | None = None
+    before_manifest: Callable[[], object] | None = None
+
+    def write(self, path: str, data: bytes) -> None:
+        if self.before_manifest and path.startswith("stages/clean_text/"):
+            call, self.before_manifest = self.before_manifest, None
+            call()
+        super().write(path, data)
 
     def create(self, path: str, data: bytes) -> bool:
         if self.before_version and path.startswith("datasets/"):
             call, self.before_version = self.before_version, None
             call()
         return super().create(path, data)
+
+
+def test_two_takedowns_that_erase_from_one_batch_at_a_time_bring_nothing_back(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    """The first puts manifests that it made before the second erased: they hold what the second took out."""
+    settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
+    samples = [*texts("birds", 4), TWIN, Sample("birds", "text", "another one that must go", uri="http://b.example/")]
+    commit_all(store, index, settings, 1, samples, 0)
+    first, second = (put_takedowns(store, number, [("uri", str(samples[-number].uri))]) for number in (1, 2))
+    racing = _RacingStore(Path(store.uri()))
+    other = threading.Thread(target=apply_takedowns, args=(store, index, settings, second))
+
+    def race() -> None:
+        other.start()
+        # Without a lock it is done by then.
+        other.join(0.5)
+
+    racing.before_manifest = race
+    apply_takedowns(racing, index, settings, first, now=NOW)
+    other.join()
+
+    assert files_with(store, TWIN.content) == []
+    assert files_with(store, samples[-1].content) == []
+    assert read_manifest(store, "downloads", f"{TOPIC}~00000001").count(Outcome.FILTERED) == 2
+    assert read_version(store, "birds").rows == 4
 
 
 class _FailingToDelete(LocalStore):

@@ -1,6 +1,7 @@
 """The contract of `Index`, on SQLite and on PostgreSQL."""
 
 import hashlib
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,30 @@ def test_samples_recorded_by_many_processes_at_once_are_all_there(index_url: str
     found = index.find_samples(uris=[ENTRY.uri])
     index.close()
     assert [entry.sample_id for entry in found] == [f"s{number:05d}" for number in numbers]
+
+
+def _count_alone(url: str, counter: Path) -> None:
+    index = SqlIndex(url)
+    try:
+        for _ in range(20):
+            with index.exclusive("counting"):
+                number = int(counter.read_text())
+                time.sleep(0.001)
+                counter.write_text(str(number + 1))
+    finally:
+        index.close()
+
+
+def test_one_process_at_a_time_is_in_a_block_with_a_name(
+    index_url: str, workers: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+
+    for counted in [workers.submit(_count_alone, index_url, counter) for _ in range(4)]:
+        counted.result(timeout=60)
+
+    assert counter.read_text() == "80"
 
 
 def test_samples_are_found_by_id_uri_and_hash(sql_index: Index) -> None:
