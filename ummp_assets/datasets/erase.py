@@ -85,20 +85,22 @@ def _erase_once(
     renewed: dict[str, str] = {}
     dead = _dead_messages(store, batch)
     for manifest in committed_manifests(store, batch):
-        current = replace(manifest, inputs={**manifest.inputs, **_known_inputs(manifest, renewed)})
+        if manifest.stage == _REQUESTS:
+            continue
+        renamed = replace(manifest, inputs={**manifest.inputs, **_known_inputs(manifest, renewed)})
         if manifest.stage == STAGE:
             for dataset in sorted({name.split("~")[0] for name in manifest.tables}):
                 # A version that the index has not seen may hold what would be deleted below.
                 catch_up(store, known, dataset)
-            rows, current = _erase_shards(store, settings, current, sample_ids)
+            rows, current = _erase_shards(store, settings, renamed, sample_ids)
             blobs: list[str] = []
-        elif manifest.stage == _REQUESTS:
-            continue
         else:
-            rows, blobs, current = _erase_rows(store, current, sample_ids, dead)
+            rows, blobs, current = _erase_rows(store, renamed, sample_ids, dead)
         if current != manifest:
             renewed[manifest.stage] = current.sha256
-            store.write(stage_path(manifest.stage, batch), current.to_json())
+            if current == renamed:
+                # Nothing but the manifest that it was made from is another one.
+                store.write(stage_path(manifest.stage, batch), current.to_json())
             erased.append(ErasedStage(manifest.stage, batch, rows, tuple(blobs)))
         _delete_left(store, known, manifest, current, sample_ids)
     return [item for item in erased if item.rows]
@@ -137,9 +139,13 @@ def _erase_rows(
         # Before the manifest: once it stands, a call after a crash no longer learns which blobs there were.
         for path in blobs:
             store.delete(path)
-        written = writer.commit(code_version=manifest.code_version, rules=manifest.rules)
-    numbers = {**manifest.numbers, "taken_down": manifest.numbers.get("taken_down", 0) + gone}
-    return gone, blobs, replace(written, inputs=manifest.inputs, numbers=numbers)
+        written = writer.commit(
+            code_version=manifest.code_version,
+            rules=manifest.rules,
+            inputs=manifest.inputs,
+            numbers=_with_taken_down(manifest, gone),
+        )
+    return gone, blobs, written
 
 
 def _erase_shards(
@@ -158,9 +164,14 @@ def _erase_shards(
             tables.setdefault(table, []).extend(new)
     if not gone:
         return 0, manifest
-    numbers = {**manifest.numbers, "taken_down": manifest.numbers.get("taken_down", 0) + gone}
     left = {name: tuple(items) for name, items in tables.items() if items}
-    return gone, replace(manifest, tables=left, numbers=numbers)
+    current = replace(manifest, tables=left, numbers=_with_taken_down(manifest, gone))
+    store.write(stage_path(STAGE, manifest.batch), current.to_json())
+    return gone, current
+
+
+def _with_taken_down(manifest: Manifest, gone: int) -> dict[str, int | float]:
+    return {**manifest.numbers, "taken_down": manifest.numbers.get("taken_down", 0) + gone}
 
 
 def _without(

@@ -51,6 +51,8 @@ class Removal:
         The time that the receipt states.
     own:
         What is to go from the batch of requests, as it holds it.
+    is_takedown:
+        Whether the batch is one of takedowns, which the new versions take in.
     """
 
     batch: str

@@ -121,5 +121,9 @@ def _erased_blobs(store: ObjectStore, replica: ObjectStore) -> list[str]:
     if not missing:
         # As on most nights: the rows of all batches are read for those only.
         return []
-    named = {file.path for file in named_blobs(store)}
+    try:
+        named = {file.path for file in named_blobs(store)}
+    except ManifestCorrupt:
+        # What an unreadable file names may be needed to repair from.
+        named = missing
     return sorted(missing - (named - erased_blobs(store)))

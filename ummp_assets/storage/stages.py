@@ -187,16 +187,20 @@ class StageWriter:
         *,
         code_version: str,
         rules: Mapping[str, str] | None = None,
-        inputs: Iterable[Manifest] = (),
+        inputs: Iterable[Manifest] | Mapping[str, str] = (),
         numbers: Mapping[str, int | float] | None = None,
     ) -> Manifest:
-        """Move the files into the store, put the manifest and return it; raises `StoreUnavailable`."""
+        """Move the files into the store, put the manifest and return it; raises `StoreUnavailable`.
+
+        `inputs` are the manifests that the stage read, or their sha256 by stage.
+        """
+        digests = inputs if isinstance(inputs, Mapping) else {item.stage: item.sha256 for item in inputs}
         manifest = Manifest(
             stage=self._stage,
             batch=self._batch,
             code_version=code_version,
             rules=dict(rules or {}),
-            inputs={item.stage: item.sha256 for item in inputs},
+            inputs=dict(digests),
             tables={name: entries for name, table in self._tables.items() if (entries := self._move(name, table))},
             outcomes=tuple(sorted(OutcomeCount(*key, count) for key, count in self._counts.items())),
             numbers=dict(numbers or {}),

@@ -287,16 +287,16 @@ def test_an_owner_falls_when_its_copy_on_the_way_was_taken_down(
     assert read_receipt(store, batch) == receipt
 
 
-@pytest.mark.parametrize("failing_delete", range(1, 6))
+@pytest.mark.parametrize("failing_change", range(1, 23, 2))
 def test_a_commit_that_died_while_it_erased_goes_on(
-    failing_delete: int, store: ObjectStore, index: Index, settings: Settings
+    failing_change: int, store: ObjectStore, index: Index, settings: Settings
 ) -> None:
     settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
     commit_all(store, index, settings, 1, [SECRET, *texts("birds", 3)], 0)
     batch = put_batch_with_twin(store, settings)
     apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(TWIN.uri))]), now=NOW)
-    failing = _FailingToDelete(Path(store.uri()))
-    failing.deletes_left = failing_delete
+    failing = _Failing(Path(store.uri()))
+    failing.changes_left = failing_change
     with pytest.raises(StoreUnavailable):
         commit_batch(failing, index, settings, batch)
 
@@ -395,32 +395,40 @@ def test_two_takedowns_that_erase_from_one_batch_at_a_time_bring_nothing_back(
     assert read_version(store, "birds").rows == 4
 
 
-class _FailingToDelete(LocalStore):
-    """Fails once, at the deletion with this number."""
+class _Failing(LocalStore):
+    """Fails once, at the change with this number."""
 
-    deletes_left = 1
+    changes_left = 1
+
+    def write(self, path: str, data: bytes) -> None:
+        self._change(path)
+        super().write(path, data)
 
     def delete(self, path: str) -> None:
-        self.deletes_left -= 1
-        if self.deletes_left == 0:
-            raise StoreUnavailable(path, OSError("down"))
+        self._change(path)
         super().delete(path)
 
+    def _change(self, path: str) -> None:
+        self.changes_left -= 1
+        if self.changes_left == 0:
+            raise StoreUnavailable(path, OSError("down"))
 
-@pytest.mark.parametrize("failing_delete", range(1, 6))
+
+@pytest.mark.parametrize("failing_change", range(1, 15))
 def test_a_takedown_that_died_while_it_erased_goes_on(
-    failing_delete: int, store: ObjectStore, index: Index, settings: Settings
+    failing_change: int, store: ObjectStore, index: Index, settings: Settings
 ) -> None:
     settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=0)})
     commit_all(store, index, settings, 1, [*texts("birds", 5), SECRET], 0)
-    failing = _FailingToDelete(Path(store.uri()))
-    failing.deletes_left = failing_delete
+    failing = _Failing(Path(store.uri()))
+    failing.changes_left = failing_change
     batch = put_takedowns(store, 1, [("uri", str(SECRET.uri))])
     with pytest.raises(StoreUnavailable):
         apply_takedowns(failing, index, settings, batch, now=NOW)
     assert read_receipt(store, batch) is None
     apply_takedowns(failing, index, settings, batch, now=NOW)
     assert files_with(store, SECRET.content) == []
+    assert read_manifest(store, "downloads", f"{TOPIC}~00000001").numbers == {"samples": 6, "taken_down": 1}
 
 
 def test_what_killed_attempts_left_of_a_sample_falls_at_once(

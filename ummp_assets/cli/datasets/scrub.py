@@ -15,7 +15,11 @@ __all__ = ["scrub_command"]
 @replica_option
 @json_option
 def scrub_command(repair: bool, replica: str | None, as_json: bool) -> None:
-    """Read every manifest and hash every file that one names. Exit code 1: something is damaged and not repaired."""
+    """Read every manifest and hash every file that one names, large objects included.
+
+    What was taken down since the replica was made is erased again from what it gives back. Exit code 1: something is
+    damaged and not repaired.
+    """
     from ummp_assets.datasets.scrubbing import scrub
     from ummp_assets.settings import load_settings
     from ummp_assets.storage.index import open_index
