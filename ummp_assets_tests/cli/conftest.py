@@ -73,9 +73,12 @@ class Ummp:
 
 
 @contextmanager
-def running(ummp: Ummp) -> Iterator[tuple["subprocess.Popen[str]", dict[str, Any]]]:
-    """Run `ummp up --json` and yield the process and what it printed; it is killed if the block does not end it."""
-    process = ummp.start("up", "--json")
+def running(ummp: Ummp, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]", dict[str, Any]]]:
+    """Run a command, by default `ummp up`, until its JSON is printed; yield the process and the document.
+
+    It is killed if the block does not end it.
+    """
+    process = ummp.start(*(arguments or ("up",)), "--json")
     assert process.stdout is not None
     try:
         lines: list[str] = []

@@ -1,4 +1,7 @@
-"""`ummp demo --once --json` as a script runs it, and what a person sees of it in the web UI, in headless Chromium."""
+"""`ummp demo --json`, and what a person sees of it in the web UI, in headless Chromium.
+
+With `--once`, as a script calls it, `.ci/run` runs it.
+"""
 
 import os
 import shutil
@@ -6,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -18,7 +22,8 @@ from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.wait import WebDriverWait
 
 from ummp_assets.cli.demo.requests import make_input
-from ummp_assets_tests.cli.conftest import TIMEOUT_SECONDS, Answer, Ummp, running
+from ummp_assets.cli.stack.home import running_state
+from ummp_assets_tests.cli.conftest import TIMEOUT_SECONDS, Ummp, running
 
 _BATCH = "ummp.requests.normal~00000001"
 _PAGE_SECONDS = 45.0
@@ -30,22 +35,23 @@ _FLAGS = (
 
 @dataclass(frozen=True)
 class Demo:
-    """What a finished demo answered, and the web UI of an `ummp up` on its home."""
+    """What a finished demo printed, and its web UI."""
 
-    answer: Answer
+    document: dict[str, Any]
     ui: str
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     home = tmp_path_factory.mktemp("demo") / "home"
-    ummp = Ummp(home, {})
     # What the user has configured must not matter.
-    answer = ummp("demo", "--once", "--json", "--home", str(home), UMMP_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
-    assert answer.code == 0, answer.err
-    with running(ummp) as (process, printed):
-        yield Demo(answer, printed["ui"].rstrip("/"))
-        process.send_signal(signal.SIGTERM)
+    ummp = Ummp(home, {"UMMP_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    with running(ummp, "demo", "--home", str(home)) as (process, document):
+        state = running_state(home)
+        assert state is not None
+        assert state.ui_url is not None
+        yield Demo(document, state.ui_url.rstrip("/"))
+        process.send_signal(signal.SIGINT)
         assert process.wait(TIMEOUT_SECONDS) == 0
 
 
@@ -78,8 +84,8 @@ def _metadata(browser: webdriver.Chrome, awaited: str) -> dict[str, str]:
     return {row[0].text: row[1].text for row in cells if len(row) >= 2}
 
 
-def test_demo_accounts_for_every_message_and_ends_well(demo: Demo) -> None:
-    document = demo.answer.document
+def test_demo_accounts_for_every_message_and_leaves_the_web_ui_up(demo: Demo) -> None:
+    document = demo.document
     assert document.keys() == {"seconds", "modalities", "unreadable_messages", "datasets", "ready_events"}
     given = make_input(1_000_000)
     assert document["unreadable_messages"] == len(given.unreadable)
