@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from ummp_assets.messages.embedded import start_broker
 from ummp_assets.settings import Settings, load_settings
@@ -25,6 +27,7 @@ _LONGEST_FIRST = (
     "flow/test_kill_points.py",
     "flow/test_commands.py",
     "messages/test_outbox.py",
+    "storage/test_object_store.py",
     "defs/test_sensors.py",
     "clean/test_crash_guard.py",
     "messages/test_transactions.py",
@@ -43,7 +46,6 @@ _LONGEST_FIRST = (
     "clean/test_text_broken.py",
     "clean/test_preview.py",
     "datasets/test_concurrency.py",
-    "storage/test_object_store.py",
     "cli/test_datasets_commands.py",
     "messages/test_planning.py",
     "messages/test_reading.py",
@@ -53,10 +55,25 @@ _LONGEST_FIRST = (
 )
 """Files of ten seconds or more: begun last, one of them would keep a single worker busy at the end."""
 
+_STORAGE = "ummp_assets_tests/storage/"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {str(Path(__file__).parent / name): rank for rank, name in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: ranks.get(str(item.path), len(ranks)))
+
+
+class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """A file to a worker, and all of `storage/` to one: its S3 server, PostgreSQL and processes are started once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return _STORAGE if file.startswith(_STORAGE) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    return _Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

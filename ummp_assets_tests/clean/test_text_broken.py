@@ -107,11 +107,10 @@ def test_mutated_document_is_cleaned_or_rejected_in_time(media_type: str | None)
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_document_built_to_hurt_does_not_hang(name: str) -> None:
     data = HOSTILE[name]()
-    for settings in (TextSettings(), EVERY_RULE):
-        began = time.process_time()
-        clean_document(data, None, settings)
-        # All take below 0.3 s here; before they were tamed, up to minutes.
-        assert time.process_time() - began < 1.5
+    began = time.process_time()
+    clean_document(data, None, EVERY_RULE)
+    # All take below 0.6 s here; before they were tamed, up to minutes.
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

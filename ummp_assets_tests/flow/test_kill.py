@@ -13,11 +13,11 @@ import pytest
 
 from ummp_assets.cli.demo.server import SampleServer
 from ummp_assets.messages.topics import topic_names
-from ummp_assets_tests.flow.batches import hashes, read_topic, rejections, rows, run_batch, send_everything, tick
+from ummp_assets_tests.flow.batches import hashes, read_topic, run_batch, send_everything, tick
 from ummp_assets_tests.flow.conftest import Place
 
 _DEADLINE_SECONDS = 60.0
-# Two under Dagster; `test_kill_points` has every other.
+# Two under Dagster; `test_kill_points` has every other, `cli/test_up.py` one in mid-download.
 _KILL_POINTS = ["stages/image_features/*/manifest.json", "datasets/documents/v1/manifest.json"]
 
 
@@ -67,22 +67,6 @@ def test_batch_killed_twice_gives_identical_files_from_the_stored_raw_bytes(
     assert not [name for name in found.keys() - expected.keys() if name.endswith("manifest.json")]
     events = read_topic(place.settings, topic_names(place.settings).datasets)
     assert sorted(event.key for event in events) == [b"documents", b"photographs", b"sounds"]
-
-
-def test_batch_killed_while_downloading_loses_and_doubles_nothing(
-    place: Place, instance: dg.DagsterInstance, planned: str, site: SampleServer
-) -> None:
-    _kill_when(place, planned, "stages/requests/*/manifest.json", "raw")
-    assert not _finished(place, planned)
-    assert run_batch(instance, planned).success
-
-    stored = rows(place.store, "downloads", planned, ["sample_id", "uri"])
-    assert sorted(row["uri"] for row in stored) == sorted(site.url + path[1:] for path in site.samples)
-    assert len({row["sample_id"] for row in stored}) == len(stored)
-    assert (
-        sum(count for (modality, _), count in rejections(place.store, planned).items() if modality != "unreadable") == 5
-    )
-    assert len(read_topic(place.settings, topic_names(place.settings).dead)) == 8
 
 
 def _forget_all_but_raw_bytes(place: Place) -> None:
