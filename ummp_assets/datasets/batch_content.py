@@ -1,8 +1,10 @@
 """What a batch brings to each dataset: its shards, columns, outcomes, versions of code and rules, and watermark."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
 import pyarrow.parquet as pq
 
@@ -10,6 +12,7 @@ from ummp_assets.datasets.changes import Change
 from ummp_assets.datasets.packing import type_name
 from ummp_assets.datasets.shards import STAGE, shard_key
 from ummp_assets.datasets.versions import Column, Shard
+from ummp_assets.errors import ManifestCorrupt, ObjectNotFound
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.replays import is_replay
 from ummp_assets.reasons import Outcome
@@ -24,8 +27,12 @@ __all__ = [
     "change_without_rows",
     "columns_of",
     "committed_manifests",
+    "read_despite_erasure",
 ]
 
+_T = TypeVar("_T")
+
+_MAX_ATTEMPTS = 5
 _STAGES = ("requests", "downloads", *CLEAN_STAGES.values(), *FEATURE_STAGES.values(), STAGE)
 
 
@@ -95,6 +102,18 @@ def batch_watermark(store: ObjectStore, batch: str) -> dict[str, dict[str, int]]
         # Its messages were planned before: they move no watermark.
         return {}
     return {planned.topic: {str(partition): end for partition, end in sorted(planned.ends.items())}}
+
+
+def read_despite_erasure(read: Callable[[], _T]) -> _T:
+    """Return what a function reads of a batch's stages; it is called again when it missed a file.
+
+    A takedown erases from a batch as soon as a dataset holds it: it writes a stage's manifest anew and deletes what the
+    old one named, which a commit that is not through may be about to read.
+    """
+    for _ in range(_MAX_ATTEMPTS - 1):
+        with suppress(ManifestCorrupt, ObjectNotFound):
+            return read()
+    return read()
 
 
 def columns_of(store: ObjectStore, path: str) -> tuple[Column, ...]:

@@ -1,13 +1,13 @@
 """Stage `dataset_commits`: a batch's shards become the next version of each dataset in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 
 from ummp_assets.datasets.abandonment import note_copies_of_abandoned
 from ummp_assets.datasets.adjust import adjust_dataset, takedown_outcomes
-from ummp_assets.datasets.batch_content import batch_changes
+from ummp_assets.datasets.batch_content import batch_changes, read_despite_erasure
 from ummp_assets.datasets.changes import Change, make_version
 from ummp_assets.datasets.compaction import Compactor
 from ummp_assets.datasets.history import put_next_version
@@ -16,6 +16,8 @@ from ummp_assets.datasets.replacing import replace_replayed
 from ummp_assets.datasets.revisions import Reviser
 from ummp_assets.datasets.rewriting import RewrittenShard, forbidden_samples, revise_shards
 from ummp_assets.datasets.sample_records import record_batch_samples
+from ummp_assets.datasets.shards import STAGE as SHARDS
+from ummp_assets.datasets.shards import shard_key
 from ummp_assets.datasets.standing_orders import forbid_downloads
 from ummp_assets.datasets.versions import DatasetVersion, read_version
 from ummp_assets.reasons import Outcome
@@ -24,7 +26,7 @@ from ummp_assets.storage.abandoned import require_not_abandoned
 from ummp_assets.storage.dataset_index import DatasetIndex
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import OutcomeCount, StageWriter
+from ummp_assets.storage.stages import OutcomeCount, StageWriter, read_manifest
 
 __all__ = ["CODE_VERSION", "COMMIT_SCHEMA", "STAGE", "commit_batch", "revise_change"]
 
@@ -65,17 +67,18 @@ def commit_batch(store: ObjectStore, index: Index, settings: Settings, batch: st
         The batch was given up.
     """
     require_not_abandoned(store, batch)
-    changes = batch_changes(store, batch)
+    changes = read_despite_erasure(lambda: batch_changes(store, batch))
     # Before the versions: whoever labels or takes down a sample finds its batch, and through it its shard.
-    record_batch_samples(store, index, batch)
+    read_despite_erasure(lambda: record_batch_samples(store, index, batch))
     note_copies_of_abandoned(store, index, batch)
     # Before the versions, too: none shall hold a twin of what was taken down.
-    forbid_downloads(store, index, batch)
+    read_despite_erasure(lambda: forbid_downloads(store, index, batch))
     versions = [
         version for dataset, change in changes.items() for version in _commit(store, index, settings, dataset, change)
     ]
     # After them: what was taken down while the batch was on its way, stored or not.
-    versions += remove_forbidden(store, index, settings, batch, _forbidden_rows(store, index, settings, changes))
+    rows = read_despite_erasure(lambda: _forbidden_rows(store, index, settings, batch))
+    versions += remove_forbidden(store, index, settings, batch, rows)
     _write_stage(store, batch, versions)
     return versions
 
@@ -127,12 +130,13 @@ def _with_replaced(dataset: str, change: Change, replaced: Sequence[RewrittenSha
     )
 
 
-def _forbidden_rows(store: ObjectStore, index: Index, settings: Settings, changes: Mapping[str, Change]) -> set[str]:
+def _forbidden_rows(store: ObjectStore, index: Index, settings: Settings, batch: str) -> set[str]:
     """Return the ids of rows that a takedown names by their content alone, which the downloads do not tell."""
+    # Not of the shards that were added: a takedown may have put others in their place once the versions stood.
     rows: set[str] = set()
-    for dataset, change in changes.items():
-        reviser = Reviser(index, dataset, settings.datasets)
-        rows |= forbidden_samples(store, [shard for shard, _ in change.added], reviser)
+    for table, entries in read_manifest(store, SHARDS, batch).tables.items():
+        reviser = Reviser(index, shard_key(table, entries[0]).dataset, settings.datasets)
+        rows |= forbidden_samples(store, entries, reviser)
     return rows
 
 

@@ -11,7 +11,7 @@ from ummp_assets.datasets.versions import (
     read_version,
     remember_latest,
 )
-from ummp_assets.errors import CommitConflict
+from ummp_assets.errors import CommitConflict, ManifestCorrupt
 from ummp_assets.storage.dataset_index import DatasetIndex, VersionEntry
 from ummp_assets.storage.objects import ObjectStore
 
@@ -45,10 +45,18 @@ def put_next_version(
     ------
     CommitConflict
         Other committers were first 200 times in a row.
+    ManifestCorrupt
+        A file of the newest version is missing or damaged.
     """
     for attempt in range(_MAX_ATTEMPTS):
         newest = catch_up(store, known, dataset)
-        version = propose(read_version(store, dataset, newest) if newest else None)
+        try:
+            version = propose(read_version(store, dataset, newest) if newest else None)
+        except ManifestCorrupt:
+            # On top of this parent a takedown may have deleted what was to be read of it.
+            if latest_version(store, dataset, newest) == newest:
+                raise
+            continue
         if version is None:
             return None
         if create_version(store, version):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from ummp_assets.datasets.adjust import adjust_dataset
-from ummp_assets.datasets.batch_content import batch_watermark
+from ummp_assets.datasets.batch_content import batch_watermark, read_despite_erasure
 from ummp_assets.datasets.erase import ErasedStage, erase_samples
 from ummp_assets.datasets.history import catch_up
 from ummp_assets.datasets.receipts import Receipt, unfinished_samples, write_receipt
@@ -21,6 +21,7 @@ from ummp_assets.datasets.shards import STAGE as SHARDS
 from ummp_assets.datasets.standing_orders import forbid_downloads, orders_naming
 from ummp_assets.datasets.versions import DatasetVersion, read_shards, read_version
 from ummp_assets.datasets.withdrawals import Withdrawal, purge_withdrawn, put_withdrawal
+from ummp_assets.errors import ManifestCorrupt
 from ummp_assets.messages.replays import BatchFinder
 from ummp_assets.settings import Settings
 from ummp_assets.storage.abandoned import is_abandoned
@@ -108,7 +109,7 @@ def remove_forbidden(
     -------
     The versions that are without it, where one was needed; raises as `remove_samples` does.
     """
-    named = forbid_downloads(store, index, batch, rows)
+    named = read_despite_erasure(lambda: forbid_downloads(store, index, batch, rows))
     if not named.own and not unfinished_samples(store, batch):
         return []
     orders = orders_naming(index, [*named.own, *named.samples])
@@ -175,10 +176,14 @@ def _withdraw(store: ObjectStore, settings: Settings, known: DatasetIndex, remov
 
 
 def _holds(store: ObjectStore, dataset: str, path: str, version: int, ids: set[str]) -> bool:
-    if not store.exists(path):
-        return False
     shard = next(item for item in read_shards(store, read_version(store, dataset, version)) if item.path == path)
-    return not ids.isdisjoint(read_sample_ids(store, path, shard.footer_sha256))
+    try:
+        return not ids.isdisjoint(read_sample_ids(store, path, shard.footer_sha256))
+    except ManifestCorrupt:
+        # Purged before, or right now by another takedown.
+        if store.exists(path):
+            raise
+        return False
 
 
 def _erase(store: ObjectStore, index: Index, settings: Settings, removal: Removal) -> list[ErasedStage]:

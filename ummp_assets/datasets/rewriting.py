@@ -43,13 +43,13 @@ def revise_shards(
     return [_rewrite(store, settings, dataset, shard, reviser) for shard in changed]
 
 
-def forbidden_samples(store: ObjectStore, shards: Sequence[Shard], reviser: Reviser) -> set[str]:
+def forbidden_samples(store: ObjectStore, files: Sequence[FileEntry], reviser: Reviser) -> set[str]:
     """Return the ids of rows in these shards that a takedown names."""
     if not reviser.has_takedowns:
         return set()
     found: set[str] = set()
-    for shard in shards:
-        for rows in read_shard(store, shard.path, shard.footer_sha256, columns=IDENTITY_COLUMNS):
+    for file in files:
+        for rows in read_shard(store, file.path, file.footer_sha256, columns=IDENTITY_COLUMNS):
             kept = reviser.revise(rows).keep
             ids = rows.column("sample_id").to_pylist()
             found.update(sample_id for sample_id, stays in zip(ids, kept, strict=True) if not stays)

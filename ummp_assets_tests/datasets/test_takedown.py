@@ -446,33 +446,6 @@ def test_what_killed_attempts_left_of_a_sample_falls_at_once(
     assert files_with(store, SECRET.content) == []
 
 
-def test_a_takedown_during_commits_never_leaves_the_row(store: ObjectStore, index: Index, settings: Settings) -> None:
-    commit_all(store, index, settings, 1, texts("birds", 3), 0)
-    batches = []
-    for number in range(2, 6):
-        samples = [
-            Sample("birds", "text", f"{SECRET.content} {number}", uri=SECRET.uri),
-            *texts("birds", 3, 9 * number),
-        ]
-        batches.append(put_batch(store, number, samples, start=10 * number))
-        write_shards(store, settings, batches[-1])
-    threads = [threading.Thread(target=commit_batch, args=(store, index, settings, batch)) for batch in batches]
-    takedown = put_takedowns(store, 1, [("uri", str(SECRET.uri))])
-    threads.insert(2, threading.Thread(target=apply_takedowns, args=(store, index, settings, takedown)))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    uris = [
-        uri
-        for split in SPLITS
-        for rows in open_dataset("birds", split=split, settings=settings).iter_batches()
-        for uri in rows.column("uri").to_pylist()
-    ]
-    assert len(uris) == 15
-    assert SECRET.uri not in uris
-
-
 def test_receipt_says_what_where_and_when_and_is_sent_once(
     store: ObjectStore, index: Index, kafka_settings: Settings
 ) -> None:
