@@ -32,6 +32,8 @@ __all__ = [
     "Receipt",
     "check_receipt",
     "erased_blobs",
+    "is_whole_receipt",
+    "list_receipts",
     "load_receipt",
     "publish_receipt",
     "read_receipt",
@@ -108,10 +110,9 @@ def check_receipt(settings: Settings, document: Mapping[str, Any]) -> bool:
     ManifestCorrupt
         It is not what was sealed, or not signed with the key that the settings have.
     """
-    body = {name: value for name, value in document.items() if name not in _SEALS}
-    seal, key = _seal(body), settings.datasets.receipt_key
-    if document.get("sha256") != seal:
+    if not _is_whole(document):
         raise ManifestCorrupt("the receipt is not what was written: its sha256 differs")
+    seal, key = str(document["sha256"]), settings.datasets.receipt_key
     if key is None:
         return False
     if "hmac_sha256" not in document:
@@ -119,6 +120,20 @@ def check_receipt(settings: Settings, document: Mapping[str, Any]) -> bool:
     if not hmac.compare_digest(document["hmac_sha256"], _sign(seal, key)):
         raise ManifestCorrupt("the receipt was signed with another key than UMMP_DATASETS__RECEIPT_KEY, or forged")
     return True
+
+
+def list_receipts(store: ObjectStore) -> list[str]:
+    """Return the paths of all receipts, those included that are not finished."""
+    return [info.path for info in store.list(_FOLDER)]
+
+
+def is_whole_receipt(store: ObjectStore, path: str) -> bool:
+    """Return whether a receipt is there, and what was sealed."""
+    try:
+        document = json.loads(store.read(path))
+    except (ObjectNotFound, ValueError):
+        return False
+    return isinstance(document, dict) and _is_whole(document)
 
 
 def read_receipt(store: ObjectStore, batch: str) -> dict[str, Any] | None:
@@ -162,7 +177,7 @@ def stored_before(store: ObjectStore, batch: str, dataset: str) -> set[str]:
 
 def erased_blobs(store: ObjectStore) -> set[str]:
     """Return the paths of all blobs that receipts say are erased."""
-    receipts = (json.loads(store.read(info.path)) for info in store.list(_FOLDER))
+    receipts = (json.loads(store.read(path)) for path in list_receipts(store) if is_whole_receipt(store, path))
     return {path for receipt in receipts for item in receipt["erased"] for path in item["blobs"]}
 
 
@@ -189,7 +204,15 @@ def _read(store: ObjectStore, batch: str) -> dict[str, Any] | None:
         document: dict[str, Any] = json.loads(store.read(receipt_path(batch)))
     except ObjectNotFound:
         return None
+    except ValueError as error:
+        address = store.uri(receipt_path(batch))
+        raise ManifestCorrupt(f"{address} is damaged: {error}. `ummp datasets scrub --repair` restores it.") from error
     return document
+
+
+def _is_whole(document: Mapping[str, Any]) -> bool:
+    body = {name: value for name, value in document.items() if name not in _SEALS}
+    return bool(document.get("sha256") == _seal(body))
 
 
 def _seal(body: Mapping[str, Any]) -> str:

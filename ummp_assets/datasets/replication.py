@@ -14,7 +14,7 @@ from ummp_assets.datasets.named_files import (
     named_blobs,
     named_files,
 )
-from ummp_assets.datasets.receipts import erased_blobs
+from ummp_assets.datasets.receipts import erased_blobs, is_whole_receipt, list_receipts
 from ummp_assets.errors import ManifestCorrupt, ObjectNotFound
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import hash_file
@@ -42,7 +42,8 @@ def replicate(
     copied = []
     digests = {file.path: file.sha256 for file in named_files(store, skip_damaged=True) | listed_blobs(store)}
     damaged = {path for path in list_manifests(store) if not _is_readable(store, path)}
-    paths = [path for path in _in_order_of_need(store) if path not in damaged]
+    unsealed = {path for path in list_receipts(store) if not is_whole_receipt(store, path)}
+    paths = [path for path in _in_order_of_need(store) if path not in damaged | unsealed]
     for position, path in enumerate(paths, 1):
         # Collected, purged or replaced since it was listed, the object is none any more.
         try:

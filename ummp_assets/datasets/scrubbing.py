@@ -12,6 +12,7 @@ from ummp_assets.datasets.named_files import (
     named_blobs,
     named_files,
 )
+from ummp_assets.datasets.receipts import is_whole_receipt, list_receipts
 from ummp_assets.datasets.replication import copy_object, hash_object
 from ummp_assets.datasets.restoring import erase_again, files_of_batch, restore_manifest, restored_batches
 from ummp_assets.errors import ManifestCorrupt, ObjectNotFound
@@ -42,8 +43,8 @@ def scrub(
     replica: ObjectStore | None = None,
     on_progress: Progress | None = None,
 ) -> list[DamagedFile]:
-    """Read every manifest and hash every file that one names, blobs included; restore what is damaged where a replica
-    has it whole.
+    """Read every manifest, hash every file that one names, blobs included, and check the seals of receipts; restore
+    what is damaged where a replica has it whole.
 
     What changes meanwhile is looked at twice before it counts as damaged, so that runs may go on. What was taken down
     since the replica was made is erased from what it gives back.
@@ -57,7 +58,11 @@ def scrub(
     IndexUnavailable
         What was taken down cannot be told.
     """
-    found = [*_damaged_manifests(store, index, replica), *_missing_manifests(store, index, replica)]
+    found = [
+        *_damaged_receipts(store, replica),
+        *_damaged_manifests(store, index, replica),
+        *_missing_manifests(store, index, replica),
+    ]
     files = sorted(_files(store) | listed_blobs(store))
     suspects = []
     for position, file in enumerate(files, 1):
@@ -100,6 +105,16 @@ def _judge(
 
 def _is_forbidden(index: Index, file: NamedFile) -> bool:
     return is_blob(file.path) and bool(taken_down(index, sha256s=[file.sha256]))
+
+
+def _damaged_receipts(store: ObjectStore, replica: ObjectStore | None) -> Iterator[DamagedFile]:
+    there = list_receipts(store)
+    for path in sorted({*there, *(list_receipts(replica) if replica is not None else ())}):
+        if not is_whole_receipt(store, path):
+            repaired = replica is not None and is_whole_receipt(replica, path)
+            if repaired and replica is not None:
+                copy_object(replica, store, path)
+            yield DamagedFile(path, "its sha256 differs" if path in there else "missing", repaired)
 
 
 def _damaged_manifests(store: ObjectStore, index: Index, replica: ObjectStore | None) -> Iterator[DamagedFile]:

@@ -232,6 +232,21 @@ def test_a_lost_blob_is_named_stays_in_the_replica_and_is_restored(
     assert store.read(blob) == before
 
 
+def test_a_damaged_or_lost_receipt_is_named_not_copied_and_restored(
+    store: ObjectStore, index: Index, settings: Settings, taken_down: LocalStore
+) -> None:
+    (path,) = (info.path for info in store.list("takedowns"))
+    replicate(store, taken_down)
+    before = store.read(path)
+    store.write(path, before.replace(b"birds", b"cages"))
+    assert replicate(store, taken_down) == []
+    assert scrub(store, index, settings) == [DamagedFile(path, "its sha256 differs", repaired=False)]
+    assert scrub(store, index, settings, taken_down) == [DamagedFile(path, "its sha256 differs", repaired=True)]
+    store.delete(path)
+    assert scrub(store, index, settings, taken_down) == [DamagedFile(path, "missing", repaired=True)]
+    assert store.read(path) == before
+
+
 STAGES = ("downloads", "clean_text", "text_features", "training_shards")
 
 
