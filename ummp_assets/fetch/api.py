@@ -8,22 +8,24 @@ How the pages are read stands in the URI's fragment, which no server sees, as `n
     page     name of the query parameter that counts pages, until one is empty
     first    number of the first page, 1 unless given
 
-Without `next` and `page`, the `Link` header with rel="next" is followed (RFC 8288). The items become a table in JSON
+Without `next` and `page`, the `Link` header with rel="next" is followed (RFC 8288). A page that was read already is the
+end, and one of those that are counted that brings the same items as the one before it. The items become a table in JSON
 Lines, which is then unpacked like any other.
 """
 
 import json
+import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urljoin
+from urllib.parse import urljoin
 
 import requests
 
 from ummp_assets.fetch.addresses import AddressPolicy
-from ummp_assets.fetch.api_transport import AddressRefused, make_session
+from ummp_assets.fetch.api_paging import Paging, read_paging
+from ummp_assets.fetch.api_transport import AddressRefused, ApiSession
 from ummp_assets.fetch.clock import timestamp, utc_now
 from ummp_assets.fetch.collecting import collect
 from ummp_assets.fetch.fetched import Attempt, Fetched, FetchRequest
@@ -36,21 +38,16 @@ from ummp_assets.fetch.urls import InvalidUrl, parse_http_url
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import FetchSettings
 
-__all__ = ["ApiSource", "resolve_pointer"]
+__all__ = ["ApiSource"]
+
+_log = logging.getLogger(__name__)
 
 _PREFIX = "api+"
 _MAX_PAGE_BYTES = 64 * 2**20
 _MAX_PAGES = 100_000
 _PIECE_BYTES = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class _Paging:
-    items: str = ""
-    next: str | None = None
-    cursor: str | None = None
-    page: str | None = None
-    first: int = 1
+# They stand in the row of every item, so that those of a long listing would take more than its items.
+_MAX_KEPT_ATTEMPTS = 20
 
 
 class ApiSource:
@@ -67,40 +64,59 @@ class ApiSource:
     def fetch(self, request: FetchRequest, started: str) -> Fetched:
         """Return the items as JSON Lines; raises `SourceError`."""
         url, _, fragment = request.uri.strip()[len(_PREFIX) :].partition("#")
-        paging = _read_paging(fragment)
+        paging = read_paging(fragment)
         attempts: list[Attempt] = []
-        with make_session(self._addresses, self._settings.user_agent) as session:
-            items = self._items(session, url, paging, attempts)
-            body = collect(map(_json_line, items), self._scratch, self._settings)
-        return Fetched(body, url, started, media_type="application/x-ndjson", attempts=attempts, modality=TABLE)
+        try:
+            with ApiSession(self._addresses, self._settings.user_agent) as session:
+                items = self._items(session, url, paging, attempts)
+                body = collect(map(_json_line, items), self._scratch, self._settings)
+        except SourceError as error:
+            error.attempts = attempts[-_MAX_KEPT_ATTEMPTS:]
+            raise
+        kept, pages = attempts[-_MAX_KEPT_ATTEMPTS:], sum(attempt.error is None for attempt in attempts)
+        return Fetched(
+            body,
+            url,
+            started,
+            media_type="application/x-ndjson",
+            attempts=kept,
+            evidence={"pages": pages, "attempts": len(attempts)},
+            modality=TABLE,
+        )
 
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _items(self, session: requests.Session, url: str, paging: _Paging, attempts: list[Attempt]) -> Iterator[Any]:
+    def _items(self, session: ApiSession, url: str, paging: Paging, attempts: list[Attempt]) -> Iterator[Any]:
         number = paging.first
-        following: str | None = _with_parameter(url, paging.page, str(number)) if paging.page else url
+        following: str | None = paging.first_url(url)
         seen: set[str] = set()
-        while following is not None and following not in seen and len(seen) < _MAX_PAGES:
+        before: list[Any] = []
+        while following is not None and following not in seen:
+            if len(seen) == _MAX_PAGES:
+                raise SourceError(Reason.OBJECT_TOO_LARGE, f"The listing has more than {_MAX_PAGES} pages")
             seen.add(following)
             response, page = self._page(session, following, attempts)
-            items = resolve_pointer(page, paging.items)
-            found = items if isinstance(items, list) else [] if items is None else [items]
-            yield from found
-            number += 1
+            items = paging.items_of(page, is_first=number == paging.first)
+            if paging.page and (not items or items == before):
+                # The same again comes of a server that does not know the parameter.
+                return
+            yield from items
+            before, number = items, number + 1
             if paging.page:
-                following = _with_parameter(url, paging.page, str(number)) if found else None
+                following = paging.numbered_url(url, number)
             else:
-                following = _next_url(following, response, page, paging)
+                following = paging.next_url(following, response.links, page)
             self._heed_rate_limit(response)
 
-    def _page(self, session: requests.Session, url: str, attempts: list[Attempt]) -> tuple[requests.Response, Any]:
+    def _page(self, session: ApiSession, url: str, attempts: list[Attempt]) -> tuple[requests.Response, Any]:
         failures, waited = 0, 0.0
         while True:
             try:
                 return self._ask(session, url, attempts)
             except SourceError as error:
                 failures += 1
+                _log.info("attempt %d at %s: %s", failures, url, error)
                 wait = self._retry.wait_seconds(failures, waited, error.retry_after)
                 if not error.transient or wait is None:
                     # Tried often enough here: the whole listing is not begun again.
@@ -108,48 +124,52 @@ class ApiSource:
                 waited += wait
                 time.sleep(wait)
 
-    def _ask(self, session: requests.Session, url: str, attempts: list[Attempt]) -> tuple[requests.Response, Any]:
+    def _ask(self, session: ApiSession, url: str, attempts: list[Attempt]) -> tuple[requests.Response, Any]:
         for _ in range(self._settings.max_redirects + 1):
             started = timestamp()
+            status: int | None = None
+            content = b""
             try:
-                clean = parse_http_url(url)
-                headers = dict(line.split(": ", 1) for line in rules_for(self._settings, clean).headers)
-                response, content = self._receive(session, clean.text, headers)
-            except InvalidUrl as error:
-                raise SourceError(Reason.INVALID_URI, f"{url!r} cannot be asked: {error}") from error
-            except AddressRefused as error:
-                raise SourceError(Reason.ADDRESS_REFUSED, str(error)) from error
-            except requests.RequestException as error:
-                raise _explain(error, attempts, started, url) from error
-            verdict = None if response.is_redirect else judge_status(response.status_code)
-            error_text = verdict.error if verdict else None
-            attempts.append(Attempt(started, url, None, response.status_code, error_text, len(content)))
-            if verdict is not None:
-                wait = parse_retry_after(response.headers.get("Retry-After", ""), utc_now())
-                raise SourceError(
-                    verdict.reason,
-                    verdict.error,
-                    transient=verdict.transient,
-                    status=response.status_code,
-                    retry_after=wait,
-                )
+                response, content = self._receive(session, url)
+                status = response.status_code
+                _check_status(response)
+                document = None if response.is_redirect else _parse(content)
+            except SourceError as error:
+                attempts.append(Attempt(started, url, None, status, str(error), len(content)))
+                raise
+            attempts.append(Attempt(started, url, None, status, None, len(content)))
             if not response.is_redirect:
-                return response, _parse(content)
+                return response, document
             url = urljoin(url, response.headers["Location"])
         raise SourceError(Reason.TOO_MANY_REDIRECTS, f"More than {self._settings.max_redirects} redirects")
 
-    def _receive(self, session: requests.Session, url: str, headers: dict[str, str]) -> tuple[requests.Response, bytes]:
-        limits = (self._settings.connect_timeout_seconds, float(self._settings.low_speed_seconds))
-        over = time.monotonic() + self._settings.total_timeout_seconds
-        with session.get(url, headers=headers, timeout=limits, allow_redirects=False, stream=True) as response:
-            content = bytearray()
-            for piece in response.iter_content(_PIECE_BYTES):
-                content += piece
-                if len(content) > _MAX_PAGE_BYTES:
-                    raise SourceError(Reason.OBJECT_TOO_LARGE, f"A page is larger than {_MAX_PAGE_BYTES} bytes")
-                if time.monotonic() > over:
-                    raise SourceError(Reason.TIMED_OUT, "The page took longer than total_timeout_seconds")
-            return response, bytes(content)
+    def _receive(self, session: ApiSession, url: str) -> tuple[requests.Response, bytes]:
+        try:
+            clean = parse_http_url(url)
+        except InvalidUrl as error:
+            raise SourceError(Reason.INVALID_URI, f"{url!r} cannot be asked: {error}") from error
+        headers = dict(line.split(": ", 1) for line in rules_for(self._settings, clean).headers)
+        settings = self._settings
+        limits = (settings.connect_timeout_seconds, float(settings.low_speed_seconds))
+        over = time.monotonic() + settings.total_timeout_seconds
+        content = bytearray()
+        try:
+            with (
+                session.broken_off_after(settings.total_timeout_seconds),
+                session.get(clean.text, headers=headers, timeout=limits, allow_redirects=False, stream=True) as answer,
+            ):
+                for piece in answer.iter_content(_PIECE_BYTES):
+                    content += piece
+                    if len(content) > _MAX_PAGE_BYTES:
+                        raise SourceError(Reason.OBJECT_TOO_LARGE, f"A page is larger than {_MAX_PAGE_BYTES} bytes")
+        except AddressRefused as error:
+            raise SourceError(Reason.ADDRESS_REFUSED, str(error)) from error
+        except (requests.RequestException, ValueError) as error:
+            if time.monotonic() < over:
+                raise _explain(error) from error
+        if time.monotonic() >= over:
+            raise SourceError(Reason.TIMED_OUT, "The page took longer than fetch.total_timeout_seconds", transient=True)
+        return answer, bytes(content)
 
     def _heed_rate_limit(self, response: requests.Response) -> None:
         """Wait where the server says that nothing is left (`X-RateLimit-*` as GitHub has it, `RateLimit-*` of the IETF
@@ -164,48 +184,6 @@ class ApiSource:
             time.sleep(min(max(0.0, seconds), self._settings.max_retry_seconds))
 
 
-def resolve_pointer(document: Any, pointer: str) -> Any:
-    """Return what a JSON Pointer (RFC 6901) names in a document, None when there is nothing.
-
-    >>> resolve_pointer({"a": [{"b/c": 1}]}, "/a/0/b~1c")
-    1
-    """
-    for token in pointer.split("/")[1:]:
-        name = token.replace("~1", "/").replace("~0", "~")
-        if isinstance(document, dict):
-            document = document.get(name)
-        elif isinstance(document, list) and name.isdecimal() and int(name) < len(document):
-            document = document[int(name)]
-        else:
-            return None
-    return document
-
-
-def _read_paging(fragment: str) -> _Paging:
-    options = {name: unquote(value) for name, _, value in (part.partition("=") for part in fragment.split("&") if part)}
-    first = options.pop("first", "1")
-    unknown = options.keys() - {"items", "next", "cursor", "page"}
-    if unknown or not first.isdecimal():
-        raise SourceError(Reason.INVALID_URI, f"The fragment {fragment!r} does not say how pages are read")
-    return _Paging(first=int(first), **options)
-
-
-def _next_url(url: str, response: requests.Response, page: Any, paging: _Paging) -> str | None:
-    if paging.next is None:
-        link = response.links.get("next", {}).get("url")
-        return urljoin(url, link) if link else None
-    token = resolve_pointer(page, paging.next)
-    if token in (None, "", False):
-        return None
-    return _with_parameter(url, paging.cursor, str(token)) if paging.cursor else urljoin(url, str(token))
-
-
-def _with_parameter(url: str, name: str, value: str) -> str:
-    address, _, query = url.partition("?")
-    kept = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != name]
-    return f"{address}?{urlencode([*kept, (name, value)])}"
-
-
 def _json_line(item: Any) -> bytes:
     row = item if isinstance(item, dict) else {"content": json.dumps(item, ensure_ascii=False)}
     return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
@@ -218,15 +196,31 @@ def _parse(content: bytes) -> Any:
         raise SourceError(Reason.INVALID_RESPONSE, f"The page is no JSON: {error}") from error
 
 
-def _explain(error: requests.RequestException, attempts: list[Attempt], started: str, url: str) -> SourceError:
+def _check_status(response: requests.Response) -> None:
+    verdict = None if response.is_redirect else judge_status(response.status_code)
+    if verdict is not None:
+        raise SourceError(
+            verdict.reason,
+            verdict.error,
+            transient=verdict.transient,
+            status=response.status_code,
+            retry_after=parse_retry_after(response.headers.get("Retry-After", ""), utc_now()),
+        )
+
+
+def _explain(error: Exception) -> SourceError:
+    """Return what an error of `requests` means; a `ValueError` is one about what the server redirects to."""
     if isinstance(error, requests.exceptions.SSLError):
         reason = Reason.TLS_FAILED
     elif isinstance(error, requests.Timeout):
         reason = Reason.TIMED_OUT
     elif isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
         reason = Reason.TRUNCATED_BODY
-    else:
+    elif isinstance(error, requests.exceptions.InvalidURL):
+        reason = Reason.INVALID_URI
+    elif isinstance(error, requests.RequestException) and not isinstance(error, ValueError):
         reason = Reason.CONNECTION_FAILED
-    detail = f"The page could not be read ({type(error).__name__})"
-    attempts.append(Attempt(started, url, None, None, detail, 0))
-    return SourceError(reason, detail, transient=reason is not Reason.TLS_FAILED)
+    else:
+        reason = Reason.INVALID_RESPONSE
+    transient = reason in (Reason.TIMED_OUT, Reason.TRUNCATED_BODY, Reason.CONNECTION_FAILED)
+    return SourceError(reason, f"The page could not be read ({type(error).__name__})", transient=transient)

@@ -1,10 +1,14 @@
 """`file:` and every fsspec scheme that the installation has (`s3: gs: abfs: hdfs: memory: ...`), below allowed roots.
 
-A local path is resolved first, so that neither `..` nor a symbolic link leads out of the roots. An object store has
-neither; there the normalised URL must begin with a root.
+A local path is resolved first, so that neither `..` nor a symbolic link leads out of the roots, and then opened folder
+by folder without following links, so that nothing that is put there in between does. An object store has neither;
+there the normalised URL must begin with a root.
 """
 
+import errno
+import os
 import posixpath
+import stat
 from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
@@ -60,7 +64,7 @@ class FileSource:
         if not any(path.is_relative_to(folder) for folder in self._folders):
             raise SourceError(Reason.OUTSIDE_ROOTS, f"{path} is not below fetch.allowed_roots")
         try:
-            with path.open("rb") as file:
+            with _open_regular(path) as file:
                 return self._copy(file), path.as_uri()
         except OSError as error:
             raise _explain(error) from error
@@ -81,11 +85,38 @@ class FileSource:
         return collect(iter(lambda: file.read(_PIECE_BYTES), b""), self._scratch, self._settings)
 
 
+def _open_regular(path: Path) -> BinaryIO:
+    """Return a reader of a file whose path has been resolved.
+
+    Raises
+    ------
+    SourceError
+        It is no regular file: a pipe would keep its reader waiting for ever.
+    OSError
+        It cannot be opened, or a symbolic link stands in the path by now.
+    """
+    folder = os.open(path.anchor, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in path.parts[1:-1]:
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        file = os.fdopen(os.open(path.name or ".", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder), "rb")
+    finally:
+        os.close(folder)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise SourceError(Reason.OBJECT_NOT_FOUND, "It is a device or a pipe, no file")
+    return file
+
+
 def _explain(error: OSError) -> SourceError:
     if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
         return SourceError(Reason.OBJECT_NOT_FOUND, "There is no such file")
     if isinstance(error, PermissionError):
         return SourceError(Reason.ACCESS_DENIED, "It may not be read with our credentials")
+    if error.errno == errno.ELOOP:
+        return SourceError(Reason.OUTSIDE_ROOTS, "A symbolic link was put into its path while it was opened")
     return SourceError(Reason.CONNECTION_FAILED, f"It could not be read: {error}", transient=True)
 
 

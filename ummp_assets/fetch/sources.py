@@ -120,7 +120,7 @@ class BlockingSources:
                 raise
             except Exception as caught:  # noqa: BLE001 - one bad sample never fails its batch
                 error = caught if isinstance(caught, SourceError) else _unforeseen(caught)
-                attempts.append(Attempt(started, request.uri, None, error.status, str(error), 0))
+                attempts.extend(error.attempts or [Attempt(started, request.uri, None, error.status, str(error), 0)])
                 _log.info("attempt %d at %s: %s", len(attempts), request.uri, error)
                 wait = self._retry.wait_seconds(len(attempts), waited, error.retry_after)
                 if not error.transient or wait is None:
@@ -134,7 +134,8 @@ class BlockingSources:
 def _unforeseen(error: Exception) -> SourceError:
     """Return what stands for an error that no source expects."""
     _log.warning("a source failed in an unforeseen way", exc_info=error)
-    return SourceError(Reason.SOURCE_FAILED, f"The source's library failed: {type(error).__name__}")
+    # Most of what a library does not say in Python's own terms is an outage, as botocore's EndpointConnectionError.
+    return SourceError(Reason.SOURCE_FAILED, f"The source's library failed: {type(error).__name__}", transient=True)
 
 
 def _checked(request: FetchRequest, fetched: Fetched, attempts: list[Attempt]) -> Result:

@@ -8,6 +8,7 @@ import base64
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ __all__ = ["SqlSource"]
 _SCHEME = "sql+"
 _ROWS_AT_ONCE = 1_000
 _READING = re.compile(r"\s*(?:--[^\n]*\n\s*)*(?:select|with|values|table)\b", re.IGNORECASE)
+_SQLITE_STEPS = 100_000
+_TOO_SLOW = "The query took longer than fetch.total_timeout_seconds"
 _CONTENT_FIELDS = ("content", "bytes")
 
 
@@ -49,8 +52,12 @@ class SqlSource:
         query = unquote(encoded)
         if not _READING.match(query):
             raise SourceError(Reason.QUERY_FAILED, "Only queries that read are run: SELECT, WITH, VALUES, TABLE")
+        if ";" in query.rstrip().removesuffix(";"):
+            # A second statement could end the read-only transaction. In a literal it is chr(59), or char(59).
+            raise SourceError(Reason.QUERY_FAILED, "Only one statement is run, and none with a semicolon inside")
         engine = self._engine(scheme[len(_SCHEME) :])
-        body = collect(map(_json_line, _read_rows(engine, query)), self._scratch, self._settings)
+        rows = _read_rows(engine, query, self._settings.total_timeout_seconds)
+        body = collect(map(_json_line, rows), self._scratch, self._settings)
         attempt = Attempt(started, request.uri, None, None, None, body.byte_count)
         return Fetched(
             body, request.uri, started, media_type="application/x-ndjson", attempts=[attempt], modality=TABLE
@@ -70,14 +77,16 @@ class SqlSource:
             if name not in self._engines:
                 try:
                     self._engines[name] = sa.create_engine(urls[name.lower()].get_secret_value(), pool_pre_ping=True)
-                except (SQLAlchemyError, ImportError) as error:
+                except (SQLAlchemyError, ImportError, ValueError) as error:
                     detail = f"The connection {name!r} cannot be used: {type(error).__name__}"
                     raise SourceError(Reason.UNKNOWN_CONNECTION, detail) from error
             return self._engines[name]
 
 
-def _read_rows(engine: sa.Engine, query: str) -> Iterator[dict[str, Any]]:
+def _read_rows(engine: sa.Engine, query: str, timeout_seconds: float) -> Iterator[dict[str, Any]]:
     import pandas as pd
+
+    over = time.monotonic() + timeout_seconds
 
     try:
         connection = engine.connect()
@@ -88,16 +97,21 @@ def _read_rows(engine: sa.Engine, query: str) -> Iterator[dict[str, Any]]:
     with connection:
         try:
             _make_read_only(connection)
+            _limit_time(connection, timeout_seconds)
             streaming = connection.execution_options(stream_results=True)
             statement = sa.text(_literal(query))
             # As objects: otherwise a NULL turns a column of integers into floats, and bytes are taken for text.
             for piece in pd.read_sql(statement, streaming, chunksize=_ROWS_AT_ONCE, dtype=object, coerce_float=False):
                 for row in piece.to_dict("records"):
                     yield {str(name): value for name, value in row.items()}
+                if time.monotonic() > over:
+                    raise SourceError(Reason.TIMED_OUT, _TOO_SLOW)
         except (SQLAlchemyError, pd.errors.DatabaseError) as error:
             cause = error.__cause__ if isinstance(error, pd.errors.DatabaseError) else error
             lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
             said = cause.orig if isinstance(cause, DBAPIError) else cause
+            if time.monotonic() > over:
+                raise SourceError(Reason.TIMED_OUT, f"{_TOO_SLOW}; the database says: {said}") from error
             raise SourceError(Reason.QUERY_FAILED, f"The database says: {said}", transient=lost) from error
 
 
@@ -112,6 +126,20 @@ def _make_read_only(connection: sa.Connection) -> None:
         connection.exec_driver_sql("PRAGMA query_only = ON")
     elif connection.dialect.name == "postgresql" or connection.dialect.name in ("mysql", "mariadb"):
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+def _limit_time(connection: sa.Connection, seconds: float) -> None:
+    """Let the database break off what runs longer, where it can; elsewhere the time is looked at between pieces."""
+    if connection.dialect.name == "sqlite":
+        over = time.monotonic() + seconds
+        driver = connection.connection.driver_connection
+        driver.set_progress_handler(lambda: time.monotonic() > over, _SQLITE_STEPS)  # type: ignore[union-attr]
+    elif connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1_000)}")
+    elif connection.dialect.name == "mysql":
+        connection.exec_driver_sql(f"SET SESSION max_execution_time = {int(seconds * 1_000)}")
+    elif connection.dialect.name == "mariadb":
+        connection.exec_driver_sql(f"SET SESSION max_statement_time = {seconds}")
 
 
 def _json_line(row: dict[str, Any]) -> bytes:

@@ -5,6 +5,7 @@ import os
 import socket
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,11 @@ import fsspec
 import pytest
 from pydantic import SecretStr
 
-from ummp_assets.fetch.api import resolve_pointer
+from ummp_assets.fetch.api_paging import resolve_pointer
+from ummp_assets.fetch.fetched import FetchRequest
+from ummp_assets.fetch.files import FileSource
+from ummp_assets.fetch.source_errors import SourceError
+from ummp_assets.settings import FetchSettings
 from ummp_assets_tests.fetch.batches import request_row
 from ummp_assets_tests.fetch.conftest import Fetch
 from ummp_assets_tests.fetch.servers import Received, answer, serving
@@ -75,6 +80,44 @@ def test_files_that_cannot_be_read_end_as_their_reason(fetch: Fetch, tmp_path: P
         "object_too_large",
         "checksum_mismatch",
     ]
+
+
+def test_pipe_is_no_file_and_is_not_waited_for(fetch: Fetch, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    _, outcomes = fetch((tmp_path / "pipe.txt").as_uri(), allowed_roots=(str(tmp_path),))
+    assert outcomes == [("0", "object_not_found")]
+
+
+def test_link_that_is_put_into_a_path_while_it_is_opened_is_not_followed(tmp_path: Path) -> None:
+    """Folder and link change places all the time: whatever moment is met, nothing from outside is read."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder, text in ((root / "folder", "inside"), (outside, "secret")):
+        folder.mkdir(parents=True)
+        (folder / "a.txt").write_text(text)
+    (root / "link").symlink_to(outside)
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            for names in (("folder", "aside"), ("link", "folder"), ("folder", "link"), ("aside", "folder")):
+                (root / names[0]).rename(root / names[1])
+
+    source = FileSource(FetchSettings(allowed_roots=(str(root),)), tmp_path)
+    request = FetchRequest(0, "0", "d", (root / "folder" / "a.txt").as_uri(), "auto")
+    met: Counter[str] = Counter()
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        for _ in range(3_000):
+            try:
+                met[source.fetch(request, "").body.read().decode()] += 1
+            except SourceError as error:
+                met[error.reason] += 1
+    finally:
+        stop.set()
+        swapper.join()
+    assert met["inside"]
+    assert met["secret"] == 0
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -168,6 +211,14 @@ def test_databases_are_only_read(database: Path, fetch: Fetch) -> None:
     with sqlite3.connect(database) as connection:
         assert connection.execute("SELECT count(*) FROM pages").fetchone() == (2_500,)
     connection.close()
+
+
+def test_endless_query_is_broken_off(database: Path, fetch: Fetch) -> None:
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+    _, outcomes = fetch(
+        _sql(endless), connections={"warehouse": SecretStr(f"sqlite:///{database}")}, total_timeout_seconds=0.3
+    )
+    assert outcomes == [("0", "timed_out")]
 
 
 def test_database_that_is_not_there_is_tried_again_and_its_password_never_told(fetch: Fetch) -> None:
