@@ -79,7 +79,7 @@ def status_command(last: int, reasons: bool, thresholds: tuple[str, ...], as_jso
     _print_topics(console, topics)
     _print_batches(console, batches)
     _print_outcomes(console, outcomes, counts)
-    _print_runs(console, runs, failed)
+    _print_runs(console, runs, [run for run in failed if run.batch not in exhausted])
     problems = [state.problem for state in topics if state.problem]
     for sentence in [*problems, *(explain_exhausted(settings, key) for key in exhausted)]:
         console.print(f"needs you: {sentence}", style="red", soft_wrap=True, markup=False)
@@ -138,7 +138,7 @@ def _newest(settings: "Settings", store: "ObjectStore", limit: int) -> "list[Any
 
 
 def _runs(settings: "Settings", store: "ObjectStore") -> tuple[dict[str, int] | None, list[Any], list[str]]:
-    """Return the runs by state, those that failed for good, and the batches that are not tried again."""
+    """Return the runs by state, those that failed and are not made good yet, and the batches not tried again."""
     from ummp_assets.cli.attention import exhausted_batches
     from ummp_assets.cli.stack.home import running_state
     from ummp_assets.cli.stack.web_ui import WebUi
@@ -149,6 +149,9 @@ def _runs(settings: "Settings", store: "ObjectStore") -> tuple[dict[str, int] | 
     ui = WebUi(state.ui_url)
     try:
         failed = [run for run in ui.failed_runs() if not run.will_retry]
+        counts = ui.count_runs_of(sorted({run.batch for run in failed if run.batch}))
+        # Of a batch that another run has taken up, the failed one is history.
+        failed = [run for run in failed if not run.batch or counts[run.batch].all == counts[run.batch].failed]
         return ui.count_runs(), failed, exhausted_batches(settings, store)
     except OSError:
         return None, [], []
@@ -212,4 +215,6 @@ def _print_runs(console: "Console", runs: dict[str, int] | None, failed: list[An
         return
     console.print("Runs: " + ", ".join(f"{count:,} {name}" for name, count in runs.items()))
     for run in failed:
-        console.print(f"failed for good: run {run.run_id}, batch {run.batch}", soft_wrap=True)
+        # Runs of the nightly upkeep have no batch.
+        of_batch = f" of batch {run.batch}, which the sensor asks for again" if run.batch else ""
+        console.print(f"failed: run {run.run_id}{of_batch}", soft_wrap=True)

@@ -110,6 +110,10 @@ def test_batch_without_attempts_left_is_shown_with_the_command_that_ends_it(
         doctor = with_broker.here("doctor", "--json").document
 
     assert document["exhausted_batches"] == keys[:1]
+    # Of the third batch a run is under way.
+    assert [run["batch"] for run in document["failed_runs"]] == keys[:2]
+    assert f"failed: run run-1 of batch {keys[1]}, which the sensor asks for again" in shown
+    assert "run run-0" not in shown
     command = f'ummp abandon {keys[0]} --reason "..."'
     assert f"needs you: batch {keys[0]} failed 25 times and is not tried again" in shown
     assert command in shown
@@ -126,7 +130,7 @@ def _web_server(counts: Mapping[str, tuple[int, int]]) -> Iterator[int]:
         def do_POST(self) -> None:
             query: str = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["query"]
             data: dict[str, Any] = {name: {"count": 0} for name in ("queued", "running", "failed", "succeeded")}
-            data["runsOrError"] = {"results": []}
+            data["runsOrError"] = {"results": [_failed(number, key) for number, key in enumerate(counts)]}
             data["workspaceOrError"] = {"locationEntries": [{"loadStatus": "LOADED", "locationOrLoadError": None}]}
             data["instance"] = {"daemonHealth": {"allDaemonStatuses": []}}
             for alias, key in re.findall(r'((?:failed|all)\d+): [^{]*\{tags: \[\{[^}]*value: "([^"]+)"', query):
@@ -147,6 +151,10 @@ def _web_server(counts: Mapping[str, tuple[int, int]]) -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def _failed(number: int, batch: str) -> dict[str, Any]:
+    return {"runId": f"run-{number}", "endTime": 1.0, "tags": [{"key": "dagster/partition", "value": batch}]}
 
 
 def _plan(settings: Settings, batch: Batch) -> None:

@@ -19,6 +19,7 @@ import requests
 import ummp_assets
 from ummp_assets.cli.demo.content import Sample, documents
 from ummp_assets.cli.demo.server import serve
+from ummp_assets.cli.stack.web_ui import RunCount, WebUi
 from ummp_assets.datasets.versions import list_datasets, read_version
 from ummp_assets.messages.embedded import start_broker
 from ummp_assets.messages.topics import topic_names
@@ -79,6 +80,11 @@ def test_killed_worker_is_replaced_and_the_batch_committed_once(stack: Stack) ->
     assert (version.version, version.rows) == (1, 1)
     # One run failed, one succeeded.
     assert _eventually(lambda: sorted(run["status"] for run in stack.runs()) == ["FAILURE", "SUCCESS"])
+    batch = f"{topic_names(settings).requests_normal}~00000001"
+    assert WebUi(stack.printed["ui"]).count_runs_of([batch, "other"]) == {
+        batch: RunCount(1, 2),
+        "other": RunCount(0, 0),
+    }
     assert [event.key for event in read_topic(settings, topic_names(settings).datasets)] == [b"documents"]
 
 
