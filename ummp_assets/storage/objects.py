@@ -6,6 +6,7 @@ put-if-absent.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -99,7 +100,8 @@ def check_path(path: str) -> str:
 def open_store(settings: Settings) -> ObjectStore:
     """Return the store that the settings name: a local folder, or an fsspec URL such as s3://bucket/prefix.
 
-    Raises `InvalidSettings` when no installed fsspec implementation knows the scheme.
+    Raises `InvalidSettings` when no installed fsspec implementation knows the scheme, or a file stands where the folder
+    should be.
     """
     return _open(settings.store_url, settings)
 
@@ -119,7 +121,12 @@ def _open(url: str, settings: Settings) -> ObjectStore:
     if "://" not in url or url.startswith("file://"):
         from ummp_assets.storage.local_store import LocalStore
 
-        return LocalStore(Path(url.removeprefix("file://")).expanduser(), fsync=settings.store_fsync)
+        root = Path(url.removeprefix("file://")).expanduser()
+        with suppress(PermissionError):  # what cannot even be looked at, its use tells with path and cause
+            if root.is_file():
+                # Read, it would look like an empty store.
+                raise InvalidSettings(f"the store {url} is a file: UMMP_STORE and UMMP_REPLICA name folders or URLs")
+        return LocalStore(root, fsync=settings.store_fsync)
     from ummp_assets.storage.fsspec_store import FsspecStore
 
     return FsspecStore(url)

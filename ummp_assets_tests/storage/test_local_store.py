@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ummp_assets.errors import StoreUnavailable
+from ummp_assets.errors import InvalidSettings, StoreUnavailable
 from ummp_assets.settings import load_settings
 from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import open_store
@@ -68,7 +68,7 @@ def test_full_disk_keeps_the_old_object_and_no_part(root: Path, put: str) -> Non
     code = f"""
 import resource, signal
 from pathlib import Path
-from ummp_assets.errors import StoreUnavailable
+from ummp_assets.errors import InvalidSettings, StoreUnavailable
 from ummp_assets.storage.local_store import LocalStore
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
@@ -172,3 +172,9 @@ def test_settings_name_a_folder_or_file_url(tmp_path: Path) -> None:
         store = open_store(load_settings(store=url))
         assert isinstance(store, LocalStore)
         assert store.uri("a/b") == f"{tmp_path}/root/a/b"
+
+
+def test_file_in_the_place_of_the_store_is_no_empty_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InvalidSettings, match=f"the store {tmp_path}/file is a file: UMMP_STORE"):
+        open_store(load_settings(store=str(tmp_path / "file")))
