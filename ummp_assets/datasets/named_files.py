@@ -1,7 +1,7 @@
 """Which files a store must hold: manifests, the files that they name, and the blobs that rows in those name."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ummp_assets.datasets.versions import DatasetVersion, list_datasets, read_shard_list
@@ -82,13 +82,7 @@ def named_files(store: ObjectStore, *, skip_damaged: bool = False) -> set[NamedF
     skip_damaged:
         Leave out what damaged manifests name, instead of raising `ManifestCorrupt`.
     """
-    found: set[NamedFile] = set()
-    for path in list_manifests(store):
-        try:
-            found.update(files_of_manifest(store, path))
-        except ManifestCorrupt:
-            if not skip_damaged:
-                raise
+    found = _gather(store, files_of_manifest, skip_damaged)
     purged = purged_shards(store)
     return {file for file in found if file.path not in purged}
 
@@ -112,17 +106,27 @@ def named_blobs(store: ObjectStore, *, skip_damaged: bool = False) -> set[NamedF
     skip_damaged:
         Leave out what damaged files name, instead of raising `ManifestCorrupt`.
     """
+    return _gather(store, _blobs_of_manifest, skip_damaged)
+
+
+def _gather(
+    store: ObjectStore, read: Callable[[ObjectStore, str], Iterable[NamedFile]], skip_damaged: bool
+) -> set[NamedFile]:
     found: set[NamedFile] = set()
     for path in list_manifests(store):
-        if path.startswith(_DOWNLOADS):
-            try:
-                manifest = Manifest.from_json(store.read(path), store.uri(path))
-                for rows in read_table(store, manifest, "samples", columns=["blob"], batch_rows=65_536):
-                    found.update(_blob(blob) for blob in rows.column("blob").drop_null().to_pylist())
-            except ManifestCorrupt:
-                if not skip_damaged:
-                    raise
+        try:
+            found.update(read(store, path))
+        except ManifestCorrupt:
+            if not skip_damaged:
+                raise
     return found
+
+
+def _blobs_of_manifest(store: ObjectStore, path: str) -> Iterator[NamedFile]:
+    if path.startswith(_DOWNLOADS):
+        manifest = Manifest.from_json(store.read(path), store.uri(path))
+        for rows in read_table(store, manifest, "samples", columns=["blob"], batch_rows=65_536):
+            yield from (_blob(blob) for blob in rows.column("blob").drop_null().to_pylist())
 
 
 def _blob(path: str) -> NamedFile:
