@@ -21,6 +21,7 @@ from ummp_assets.datasets.promote import RunStages
 from ummp_assets.datasets.replication import copy_object, hash_object
 from ummp_assets.datasets.shard_files import read_shard
 from ummp_assets.datasets.shards import write_shards
+from ummp_assets.datasets.standing_labels import StandingLabels
 from ummp_assets.datasets.versions import DatasetVersion, Shard, latest_version, read_shards, read_version
 from ummp_assets.datasets.withdrawals import is_withdrawn
 from ummp_assets.errors import InvalidInput, ObjectNotFound
@@ -114,7 +115,9 @@ def rebuild_version(
         try:
             with closing(open_index(settings)) as source:
                 copy_owners(source, index, dataset)
+                labels = StandingLabels(store, source, settings, dataset)
             for step in range(1, number + 1):
+                labels.record_before(step, index)
                 _repeat(scratch, index, settings, read_version(store, dataset, step), run_stages)
                 if on_step is not None:
                     on_step(step)

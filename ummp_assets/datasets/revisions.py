@@ -118,12 +118,12 @@ def effective_label(history: Sequence[LabelEntry], policy: str) -> str | None:
         All labels of one sample, at least one, in any order.
     policy:
         `latest`: the newest label. `majority`: the one that most annotators gave last; of several, the one that was
-        given last. Labels without an annotator count as one annotator's.
+        given last. Labels without an annotator count as one annotator's; who withdrew theirs has no vote.
     """
     ordered = sorted(history, key=lambda label: label.order)
-    chosen = ordered[-1].label
     if policy == "majority":
-        votes = Counter({label.annotator: label.label for label in ordered}.values())
-        most = max(votes.values())
-        chosen = next(label.label for label in reversed(ordered) if votes[label.label] == most)
+        newest = {label.annotator: label for label in ordered}.values()
+        votes = Counter(label.label for label in newest if label.label != _JSON_NULL)
+        ordered = [label for label in newest if votes[label.label] == max(votes.values(), default=0)]
+    chosen = max(ordered, key=lambda label: label.order).label
     return None if chosen == _JSON_NULL else chosen

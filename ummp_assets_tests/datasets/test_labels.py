@@ -116,6 +116,10 @@ HISTORIES = [
     ("majority", [("ann", "1"), ("bob", "1"), ("cy", "2")], "1"),
     ("majority", [("ann", "1"), ("bob", "2")], "2"),
     ("majority", [("ann", "1"), ("bob", "1"), ("ann", "2"), ("cy", "2")], "2"),
+    # Of a tie, what was given last and still holds: not what cy gave before.
+    ("majority", [("ann", "1"), ("bob", "1"), ("dot", "2"), ("eve", "2"), ("cy", "1"), ("cy", "3")], "2"),
+    ("majority", [("ann", "1"), ("bob", "2"), ("bob", "null")], "1"),
+    ("majority", [("ann", "1"), ("ann", "null"), ("bob", "null")], None),
 ]
 
 

@@ -17,7 +17,7 @@ from ummp_assets.errors import InvalidInput
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange
 from ummp_assets.modality_stages import modality_stages
-from ummp_assets.settings import Settings
+from ummp_assets.settings import DatasetSettings, Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets_tests.clean.downloads import put_downloads, raw_row
@@ -61,6 +61,32 @@ def test_every_kind_of_version_is_rebuilt_to_the_byte(
         assert rebuilt.has_same_rows
         assert rebuilt.rebuilt_sha256 == read_version(store, "birds", number).sha256
     assert {info.path: store.read(info.path) for info in store.list()} == before
+
+
+@pytest.mark.parametrize("policy", ["latest", "majority"])
+def test_labels_that_changed_nothing_when_they_came_hold_in_a_rebuild(
+    policy: str, store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    """A label before its sample, and one that another annotator's tells the majority later."""
+    settings = settings.model_copy(update={"datasets": DatasetSettings(label_policy=policy)})
+    names = [f"{TOPIC}~0~{offset}" for offset in (1, 11)]
+    given = [
+        [label("birds", "sample_id", names[0], '"owl"', "ann"), label("birds", "sample_id", names[0], '"owl"', "bob")],
+        [label("birds", "sample_id", names[1], '"hen"', "ann")],
+        [label("birds", "sample_id", names[0], '"owl"', "cy")],
+        [label("birds", "sample_id", names[0], '"jay"', other) for other in ("dot", "eve", "fay")],
+    ]
+    orders = [put_labels(store, number, rows, 10 * number) for number, rows in enumerate(given, 1)]
+    commit_all(store, index, settings, 1, texts("birds", 3), 0)
+    for batch in orders[:3]:
+        apply_labels(store, index, settings, batch)
+    commit_all(store, index, settings, 2, texts("birds", 3, 3), 10)
+    apply_labels(store, index, settings, orders[3])
+    stages = _stages_of(
+        {f"{TOPIC}~00000001": (1, texts("birds", 3), 0), f"{TOPIC}~00000002": (2, texts("birds", 3, 3), 10)}
+    )
+    for number in range(1, read_version(store, "birds").version + 1):
+        assert rebuild_version(store, settings, "birds", number, stages).is_identical, number
 
 
 def test_rebuild_names_the_samples_that_other_code_changes(
