@@ -35,6 +35,8 @@ class FollowStream:
         The rows of the first version.
     view_of:
         Returns what the reader wants of a version.
+    identity:
+        What is read of the dataset, whatever its version.
     part:
         The share of this process: of the rows that a version adds, every `part.count`th.
     settings:
@@ -50,28 +52,44 @@ class FollowStream:
         batches: BatchStream,
         view_of: Callable[[DatasetVersion], "View"],
         *,
+        identity: str,
         batch_rows: int,
         part: Part,
         settings: Settings | None,
         idle_seconds: float | None,
     ) -> None:
         self._store, self._first, self._batches, self._view_of = store, first, batches, view_of
+        self._identity = identity
         self._batch_rows, self._part, self._idle_seconds = batch_rows, part, idle_seconds
         self._settings = settings
-        self._version, self._rows = first.version, 0
+        self._is_in_first = True
+        self._version, self._rows = first.version + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the stream stands: plain values, to be kept in a checkpoint."""
-        return {"first": self._batches.state_dict(), "version": self._version, "rows": self._rows}
+        is_in_first = self._is_in_first and not self._batches.is_at_end
+        return {
+            "of": self._fingerprint,
+            "first": self._batches.state_dict() if is_in_first else None,
+            "version": self._version,
+            "rows": self._rows,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the last batch that was given before `state_dict` was called.
 
-        Raises `InvalidInput` when the state is of a stream that began with another version, or of another part.
+        A state beyond the version that its stream began with, which may be withdrawn by now, suits a stream that began
+        with any other.
+
+        Raises `InvalidInput` when the state is of another dataset or part, or in the middle of another first version.
         """
-        if not {"first", "version", "rows"} <= state.keys():
+        if not {"of", "first", "version", "rows"} <= state.keys():
             raise InvalidInput("this state is of a stream that does not follow")
-        self._batches.load_state_dict(state["first"])
+        if state["of"] != self._fingerprint:
+            raise InvalidInput(f"this state is of {state['of']}, the stream of {self._fingerprint}")
+        if state["first"] is not None:
+            self._batches.load_state_dict(state["first"])
+        self._is_in_first = state["first"] is not None
         self._version, self._rows = int(state["version"]), int(state["rows"])
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -79,9 +97,9 @@ class FollowStream:
 
         Raises `ManifestCorrupt` when a shard is missing or damaged.
         """
-        if self._version == self._first.version:
+        if self._is_in_first:
             yield from self._batches
-            self._version += 1
+            self._is_in_first = False
         for versions in self._later_versions():
             done = self._rows
             for rows in self._my_additions(versions):
@@ -90,6 +108,11 @@ class FollowStream:
                     yield unpack(rows.slice(done))
                 done = max(0, done - rows.num_rows)
             self._version, self._rows = versions[-1].version + 1, 0
+
+    @property
+    def _fingerprint(self) -> str:
+        part = self._part
+        return f"{self._identity} rank {part.rank}/{part.world_size} worker {part.worker}/{part.workers}"
 
     def _later_versions(self) -> Iterator[list[DatasetVersion]]:
         """Yield the versions from the one that is due on, as they come: each alone, or behind those before it that a

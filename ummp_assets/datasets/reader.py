@@ -64,7 +64,8 @@ class Dataset:
                 f"version {version.version} of {version.dataset} has no {modality} samples, only "
                 f"{', '.join(sorted(version.columns))}"
             )
-        self._check_columns(columns or ())
+        if columns is not None:
+            self._check_columns(columns)
 
     def __len__(self) -> int:
         return sum(count.rows for count in self.version.counts if self._wants(count.modality, count.split))
@@ -138,11 +139,12 @@ class Dataset:
             While reading: a shard is missing or damaged; the message names it and the command that repairs it.
         """
         modalities = sorted({shard.modality for shard in self.shards})
+        what = f"{self.split} {self.modality or 'of all modalities'}"
         batches = BatchStream(
             self._store,
             self.shards,
             {modality: self._packed_schema(modality) for modality in modalities},
-            identity=f"{self.version.dataset} v{self.version.version} {self.version.sha256[:16]} {self.split}",
+            identity=f"{self.version.dataset} v{self.version.version} {self.version.sha256[:16]} {what}",
             batch_rows=batch_rows,
             shuffle_seed=shuffle_seed,
             part=part,
@@ -155,6 +157,7 @@ class Dataset:
             self.version,
             batches,
             self._view_of,
+            identity=f"{self.version.dataset} {what}",
             batch_rows=batch_rows,
             part=part or Part(),
             settings=self._settings,
@@ -234,6 +237,11 @@ class Dataset:
         if modality not in self._schemas:
             wanted = {column.name: column for column in self.version.columns[modality]}
             chosen = wanted if self._columns is None else [name for name in self._columns if name in wanted]
+            if not chosen:
+                raise InvalidInput(
+                    f"dataset {self.version.dataset} holds {modality} samples, too, which have none of the columns "
+                    f"{', '.join(self._columns or ())}: choose a modality"
+                )
             shards = (shard for shard in read_shards(self._store, self.version) if shard.modality == modality)
             self._schemas[modality] = find_schema(self._store, shards, [wanted[name] for name in chosen])
         return self._schemas[modality]
@@ -244,6 +252,8 @@ class Dataset:
 
     def _check_columns(self, columns: Sequence[str]) -> None:
         modalities = [self.modality] if self.modality else sorted(self.version.columns)
+        if isinstance(columns, str) or not columns or len(set(columns)) < len(columns):
+            raise InvalidInput(f"columns={columns!r}: name each column once, in a list, or leave columns out for all")
         known = {column.name for modality in modalities for column in self.version.columns[modality]}
         unknown = sorted(set(columns) - known)
         if unknown:

@@ -60,6 +60,10 @@ class Part:
     def count(self) -> int:
         return self.world_size * self.workers
 
+    def share_of(self, rows: int) -> tuple[int, int]:
+        """Return where this part of so many rows begins and ends."""
+        return rows * self.index // self.count, rows * (self.index + 1) // self.count
+
 
 def order_groups(groups: Sequence[RowGroup], seed: int | None, epoch: int) -> list[RowGroup]:
     """Return the row groups in the order of an epoch: as they stand without a seed, else shuffled."""
@@ -75,8 +79,7 @@ def deal(groups: Sequence[RowGroup], part: Part) -> list[RowGroup]:
     The rows, in order, are cut into equal runs, one a part; a row group at a cut is read by both its neighbours, each
     taking its own rows.
     """
-    total = sum(group.rows for group in groups)
-    begin, end = (total * (part.index + step) // part.count for step in (0, 1))
+    begin, end = part.share_of(sum(group.rows for group in groups))
     share = []
     position = 0
     for group in groups:

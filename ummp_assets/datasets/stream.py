@@ -69,6 +69,12 @@ class BatchStream:
         """Start an epoch from its beginning."""
         self._epoch, self._rows = epoch, 0
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all rows of the epoch were given; the epoch ends when the stream is asked for more."""
+        begin, end = self._part.share_of(sum(shard.rows for shard in self._shards))
+        return self._rows == end - begin
+
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Yield what is left of the epoch, then let the next one begin.
 

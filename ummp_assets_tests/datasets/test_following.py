@@ -18,6 +18,7 @@ from ummp_assets.datasets.reading_order import Part
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.datasets.withdrawals import purge_withdrawn
+from ummp_assets.errors import InvalidInput
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange
 from ummp_assets.messages.topics import ensure_topics
@@ -97,7 +98,7 @@ def test_a_promoted_twin_that_was_taken_down_is_not_given_and_its_neighbour_is(
     compact_dataset(store, index, settings, "docs")
     purge_withdrawn(store, NOW + timedelta(days=30))
     assert offsets(open_dataset("docs", settings=settings).iter_batches()) == [12, 13]
-    stream.load_state_dict({**stream.state_dict(), "version": 3})
+    stream.load_state_dict({**stream.state_dict(), "first": None, "version": 3})
     assert offsets(stream) == [12]
 
 
@@ -202,6 +203,27 @@ def test_followers_share_what_comes_and_resume_where_they_stopped(
             resumed.load_state_dict(stream.state_dict())
             seen += [name for rows in resumed for name in rows.column("sample_id").to_pylist()]
         assert sorted(seen) == whole
+
+
+def test_a_follower_is_resumed_though_the_version_that_it_began_with_was_withdrawn(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    commit_all(store, index, settings, 1, [SECRET, *texts("birds", 3)], 0)
+    follower = follow(settings, "birds")
+    given = ids([next(iter(follower))])
+    commit_all(store, index, settings, 2, texts("birds", 5, 10), 10)
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
+    compact_dataset(store, index, settings, "birds")
+    commit_all(store, index, settings, 3, texts("birds", 5, 20), 20)
+
+    resumed = follow(settings, "birds")
+    resumed.load_state_dict(follower.state_dict())
+
+    newest = ids(open_dataset("birds", settings=settings).iter_batches())
+    assert sorted([*given, *ids(resumed)]) == sorted([*newest, f"{TOPIC}~0~0"])
+    other = open_dataset("birds", settings=settings).iter_batches(part=Part(1, 2), follow=True)
+    with pytest.raises(InvalidInput, match=r"this state is of birds train .* rank 0/1 .* rank 1/2"):
+        other.load_state_dict(follower.state_dict())
 
 
 def test_a_follower_never_gives_what_was_taken_down(store: ObjectStore, index: Index, settings: Settings) -> None:

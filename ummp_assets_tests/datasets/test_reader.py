@@ -72,11 +72,29 @@ def test_to_arrow_of_mixed_modalities_says_to_choose_one(mixed: Settings) -> Non
         ({"split": "dev"}, "no split 'dev'"),
         ({"modality": "video"}, "no video samples, only audio, image, text"),
         ({"columns": ["colour"]}, "no column colour: it has"),
+        ({"columns": "text"}, "columns='text': name each column once, in a list, or leave columns out for all"),
+        ({"columns": []}, "name each column once"),
+        ({"columns": ["text", "text"]}, "name each column once"),
     ],
 )
 def test_open_dataset_refuses_what_is_not_there(mixed: Settings, options: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         open_dataset("mixed", settings=mixed, **options)  # type: ignore[arg-type]
+
+
+def test_columns_that_a_modality_has_none_of_are_refused(mixed: Settings) -> None:
+    """Its rows would come without any column, and so not at all."""
+    dataset = open_dataset("mixed", columns=["text"], settings=mixed)
+    with pytest.raises(InvalidInput, match=r"samples, too, which have none of the columns text: choose a modality"):
+        dataset.iter_batches()
+
+
+def test_a_state_of_another_modality_is_refused(mixed: Settings) -> None:
+    texts_read, images_read = (
+        open_dataset("mixed", modality=name, settings=mixed).iter_batches() for name in ("text", "image")
+    )
+    with pytest.raises(InvalidInput, match=r"this state is of .* train text .* train image"):
+        images_read.load_state_dict(texts_read.state_dict())
 
 
 def test_reading_imports_neither_dagster_nor_pandas(mixed: Settings) -> None:
