@@ -228,6 +228,7 @@ def test_full_disk_while_a_zip_is_unpacked_fails_the_run_and_not_its_members(
         ("undone.jsonl.gz", b'{"text": "first"}\n{"text": "second"}\n'),
         ("garbage.jsonl.gz", gzip.compress(b'{"text": "first"}\n{"text": "second"}\n') + b"garbage"),
     ],
+    ids=["csv with BOM", "jsonl with BOM", "semicolons", "tabs", "undone on the way", "garbage behind gzip"],
 )
 def test_tables_as_they_are_met_give_their_rows(name: str, data: bytes, fetch: Fetch, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(data)
