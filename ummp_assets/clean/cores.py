@@ -1,12 +1,8 @@
-"""How many threads a heavy step uses."""
+"""How many threads or processes a heavy step uses."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import cv2
-
-__all__ = ["available_cores", "one_opencv_thread"]
+__all__ = ["available_cores"]
 
 
 def available_cores() -> int:
@@ -14,14 +10,3 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@contextmanager
-def one_opencv_thread() -> Iterator[None]:
-    """Keep OpenCV from starting threads of its own: the step runs one picture on each core already."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

@@ -6,16 +6,17 @@ The retry finds it and sends each chunk to a child process. A child that dies or
 halved until the one row is found that does it; that row is rejected, all others are kept.
 """
 
-import multiprocessing
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from typing import cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ummp_assets.clean.child_process import ChildProcess
 from ummp_assets.clean.measurements import measured_rows
+from ummp_assets.clean.memory_gate import MemoryGate
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.runner import CleanedChunk
 from ummp_assets.reasons import Reason
@@ -27,6 +28,10 @@ __all__ = ["child_processes", "crash_guard"]
 CleanChunk = Callable[[pa.RecordBatch], CleanedChunk]
 
 _TIMEOUT_SECONDS = 120.0
+
+# Cleaning a text of 8 MB takes 330 MB beside the 120 of a process: one such and small ones at once. Of what it took the
+# process gives little back, so that it ends after a large text, which takes longer than a new one to start.
+_BYTES_AT_ONCE, _LARGE_BYTES = 9 * 2**20, 2**20
 
 
 @contextmanager
@@ -74,7 +79,8 @@ class _IsolatedCleaner:
 
     def __init__(self, clean: CleanChunk, timeout_seconds: float) -> None:
         self._clean, self._timeout_seconds = clean, timeout_seconds
-        self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
+        self._memory = MemoryGate(_BYTES_AT_ONCE)
+        self._idle: queue.SimpleQueue[ChildProcess] = queue.SimpleQueue()
 
     def __call__(self, chunk: pa.RecordBatch) -> CleanedChunk:
         cleaned = self._attempt(chunk)
@@ -94,59 +100,20 @@ class _IsolatedCleaner:
             self._idle.get().end()
 
     def _attempt(self, chunk: pa.RecordBatch) -> CleanedChunk | None:
-        try:
-            child = self._idle.get_nowait()
-        except queue.Empty:
-            child = _Child(self._clean)
-        answer = child.ask(chunk, self._timeout_seconds)
-        if answer is None:
-            child.end()
-            return None
-        self._idle.put(child)
+        largest_bytes: int = pc.max(chunk.column("byte_count")).as_py()
+        with self._memory.room(largest_bytes):
+            try:
+                child = self._idle.get_nowait()
+            except queue.Empty:
+                child = ChildProcess(self._clean)
+            answer = cast(CleanedChunk | Exception | None, child.ask(chunk, self._timeout_seconds))
+            if answer is None or largest_bytes > _LARGE_BYTES:
+                child.end()
+            else:
+                self._idle.put(child)
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-
-class _Child:
-    """A process that cleans one chunk after another."""
-
-    def __init__(self, clean: CleanChunk) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, far_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(clean, far_end), daemon=True)
-        self._process.start()
-        # With our copy of its end open, its death would never be the end of the stream.
-        far_end.close()
-        # Its imports are not part of any chunk's time.
-        self._connection.recv()
-
-    def ask(self, chunk: pa.RecordBatch, timeout_seconds: float) -> CleanedChunk | Exception | None:
-        """Return the cleaned chunk, or what `clean` raised, or None when the process died or is late."""
-        try:
-            self._connection.send(chunk)
-            if not self._connection.poll(timeout_seconds):
-                return None
-            return cast(CleanedChunk | Exception, self._connection.recv())
-        except (EOFError, OSError):
-            return None
-
-    def end(self) -> None:
-        # A decoder that hangs listens to nothing but SIGKILL.
-        self._process.kill()
-        self._process.join()
-        self._connection.close()
-
-
-def _serve(clean: CleanChunk, connection: Connection) -> None:
-    connection.send("ready")
-    while True:
-        chunk = connection.recv()
-        try:
-            answer: CleanedChunk | Exception = clean(chunk)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again where the chunk came from
-            answer = error
-        connection.send(answer)
 
 
 def _join(first: CleanedChunk, second: CleanedChunk) -> CleanedChunk:

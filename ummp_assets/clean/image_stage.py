@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ummp_assets.clean.cores import available_cores, one_opencv_thread
+from ummp_assets.clean.cores import available_cores
 from ummp_assets.clean.crash_guard import crash_guard
 from ummp_assets.clean.image_decode import decode_pixels, inspect_image
 from ummp_assets.clean.image_geometry import fit_square
@@ -21,6 +21,7 @@ from ummp_assets.clean.image_hash import grey_thumbnail, has_look, perceptual_ha
 from ummp_assets.clean.image_near_duplicates import HASH_COLUMN, drop_near_duplicates
 from ummp_assets.clean.measurements import measured_rows
 from ummp_assets.clean.memory_gate import MemoryGate
+from ummp_assets.clean.opencv_threads import one_opencv_thread
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.rules.image import IMAGE_MEASUREMENTS, MAX_BYTES
 from ummp_assets.clean.rules.rule import first_broken

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ummp_assets.clean.cores import available_cores, one_opencv_thread
+from ummp_assets.clean.cores import available_cores
 from ummp_assets.clean.image_hash import grey_thumbnail, perceptual_hash
+from ummp_assets.clean.opencv_threads import one_opencv_thread
 from ummp_assets.clean.runner import map_in_order
 from ummp_assets.features.image_normalise import normalise
 from ummp_assets.records import IMAGE_FEATURE_SCHEMA

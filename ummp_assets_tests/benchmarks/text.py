@@ -27,7 +27,7 @@ from ummp_assets.clean.rules.text import QUALITY
 from ummp_assets.clean.text.quality import measure_quality
 from ummp_assets.clean.text.repetition import measure_repetition
 from ummp_assets.clean.text.web_lines import read_c4_page
-from ummp_assets.clean.text.words import WordTable, word_table
+from ummp_assets.clean.text.words import WordTable, new_word_table
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import TextSettings
 from ummp_assets.text_settings import GopherRepetitionSettings
@@ -99,8 +99,7 @@ def measure(quick: bool) -> Report:
 
         return run
 
-    fresh = word_table.__wrapped__
-    contenders = {"ours": contender("ours", lambda texts: judge_here(fresh("en"), texts))}
+    contenders = {"ours": contender("ours", lambda texts: judge_here(new_word_table("en"), texts))}
     if python is not None:
         contenders["datatrove"] = contender("datatrove", lambda texts: judge_by_peer(python, texts))
     figures = take_turns(contenders, rounds)
@@ -117,7 +116,7 @@ def measure(quick: bool) -> Report:
 
 
 def _warm_rate(documents: Sequence[str]) -> float:
-    table = word_table("en")
+    table = new_word_table("en")
     judge_here(table, documents)
     seconds, _ = judge_here(table, documents)
     return len(documents) / seconds

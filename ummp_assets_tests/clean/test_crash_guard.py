@@ -120,3 +120,11 @@ def test_children_are_used_again_and_end_with_the_block(tmp_path: Path) -> None:
     for process_id in process_ids:
         with pytest.raises(ProcessLookupError):
             os.kill(process_id, 0)
+
+
+def test_a_child_ends_after_a_large_sample_to_give_back_its_memory(tmp_path: Path) -> None:
+    LocalStore(tmp_path).write(MARKER, b"")
+    with crash_guard(LocalStore(tmp_path), STAGE, BATCH, partial(decode, tmp_path)) as clean:
+        for contents in ([b"a"], [b"b", b"c" * (2**20 + 1)], [b"d"]):
+            assert len(offsets(clean(chunk_of(*contents)))) == len(contents)
+    assert sum(path.name.isdecimal() for path in tmp_path.iterdir()) == 2

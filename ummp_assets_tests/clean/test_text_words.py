@@ -5,7 +5,7 @@ import pytest
 
 from ummp_assets.clean.text.english_words import split_english_chunk
 from ummp_assets.clean.text.scripts import split_characters
-from ummp_assets.clean.text.words import WordTable, split_words, word_table
+from ummp_assets.clean.text.words import split_words, word_table
 
 
 @pytest.mark.parametrize(
@@ -76,15 +76,19 @@ def test_sentences_end_at_terminal_marks(text: str, sentences: int) -> None:
     assert word_table("zh" if "。" in text else "en").count_sentences(text) == sentences
 
 
-def test_table_that_forgot_everything_gives_the_same_properties() -> None:
-    table = WordTable(str.split, None)
-    before = table.words("alpha beta alpha .")
-    table._forget()
-    table.words("other words came between")
+def test_tables_of_all_languages_together_forget_when_they_grow_large() -> None:
+    before = word_table("zh").words("甲乙甲。")
+    held = 0
+    for number in range(60):
+        # A chunk for each text, as unspaced Chinese has it.
+        word_table(("zh", "ja", "ko")[number % 3]).words(
+            "".join(chr(0x4E00 + number + place) for place in range(20_000)) * 5
+        )
+        held = max(held, sum(word_table(language).byte_count for language in ("zh", "ja", "ko")))
 
-    after = table.words("alpha beta alpha .")
+    after = word_table("zh").words("甲乙甲。")
 
+    assert 10 * 2**20 < held < 40 * 2**20
     assert after.lengths.tolist() == before.lengths.tolist()
     assert after.flags.tolist() == before.flags.tolist()
     assert after.numbers[0] == after.numbers[2] != after.numbers[1]
-    assert after.stop_words is None

@@ -1,15 +1,14 @@
 """A document's words as arrays: split once, numbered once, so that every rule after it is arithmetic.
 
 Text repeats itself: a chunk between spaces is split at its first sight and looked up afterwards, which leaves one
-dictionary look-up a chunk and no Python per word: what a chunk's number stands for is arithmetic, too. The tables
-forget everything when they grow large; nothing depends on what they remember.
+dictionary look-up a chunk and no Python per word: what a chunk's number stands for is arithmetic, too. The tables of
+all languages forget everything when they have grown large together; nothing depends on what they remember.
 """
 
 import re
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -25,11 +24,15 @@ from ummp_assets.clean.text.scripts import (
     split_characters,
 )
 
-__all__ = ["WordTable", "Words", "split_words", "word_table"]
+__all__ = ["WordTable", "Words", "new_word_table", "split_words", "word_table"]
 
 _Value = TypeVar("_Value")
 
-_MAX_CHUNKS = 200_000
+# About 150,000 English chunks. By bytes, for a chunk of Chinese is a sentence or more, and over all languages, of which
+# there are 176.
+_MAX_BYTES = 32 * 2**20
+# Measured: a string, its place in a dictionary and its words, and ten bytes for each character of long ones.
+_BYTES_PER_CHUNK, _BYTES_PER_CHARACTER = 150, 10
 
 _LETTER = re.compile(r"[^\W\d_]")
 _HAS_LETTER, _IS_SYMBOL, _IS_TERMINAL, _IS_PUNCTUATION = 1, 2, 4, 8
@@ -76,17 +79,26 @@ class Words:
 
 
 class WordTable:
-    """Numbers words and remembers their properties; not safe for several threads."""
+    """Numbers words and remembers their properties; not safe for several threads.
+
+    `byte_count` is about what it takes in memory.
+    """
 
     def __init__(self, split: Callable[[str], Iterable[str]], stop_words: Iterable[str] | None) -> None:
         self._split = split
         self._stop_words = None if stop_words is None else tuple(stop_words)
-        self._forget()
+        self._lengths, self._flags = array("q"), array("B")
+        self._numbers = _Memory(self._number)
+        # The words of chunk n are those from begins[n] to begins[n + 1].
+        self._words, self._begins = array("q"), array("q", [0])
+        self._chunks = _Memory(self._split_new)
+        self._marks = _Memory(self._read_marks)
+        self.byte_count = 0
+        for word in self._stop_words or ():
+            self._numbers[word] = self._number(word)
 
     def words(self, text: str) -> Words:
         """Return the words of a text."""
-        if len(self._chunks) > _MAX_CHUNKS:
-            self._forget()
         chunks = np.fromiter(map(self._chunks.__getitem__, text.split()), np.int64)
         begins = np.frombuffer(self._begins, np.int64)
         firsts = begins[chunks]
@@ -106,28 +118,18 @@ class WordTable:
 
         For a line: it is less than half of the work of `words`.
         """
-        if len(self._marks) > _MAX_CHUNKS:
-            self._forget()
         chunks = text.split()
         return 1 + "".join(map(self._marks.__getitem__, chunks)).count(_END) if chunks else 0
 
-    def _forget(self) -> None:
-        self._lengths, self._flags = array("q"), array("B")
-        self._numbers = _Memory(self._number)
-        # The words of chunk n are those from begins[n] to begins[n + 1].
-        self._words, self._begins = array("q"), array("q", [0])
-        self._chunks = _Memory(self._split_new)
-        self._marks = _Memory(self._read_marks)
-        for word in self._stop_words or ():
-            self._numbers[word] = self._number(word)
-
     def _split_new(self, chunk: str) -> int:
+        self.byte_count += _BYTES_PER_CHUNK + _BYTES_PER_CHARACTER * len(chunk)
         self._words.extend(map(self._numbers.__getitem__, self._split(chunk)))
         self._begins.append(len(self._words))
         return len(self._begins) - 2
 
     def _read_marks(self, chunk: str) -> str:
         """Return a letter for each word of a chunk that decides where sentences end."""
+        self.byte_count += _BYTES_PER_CHUNK + len(chunk)
         flags = map(_flags, self._split(chunk))
         return "".join(
             _TERMINAL if flag & _IS_TERMINAL else _WORD for flag in flags if flag & _DECIDING != _IS_PUNCTUATION
@@ -167,9 +169,20 @@ def _flags(word: str) -> int:
     return flags
 
 
-@cache
+_TABLES: dict[str, WordTable] = {}
+
+
 def word_table(language: str) -> WordTable:
-    """Return the process's table for a language: by characters for Chinese, Japanese and Korean, else by words."""
+    """Return the process's table for a language, for one document."""
+    if sum(table.byte_count for table in _TABLES.values()) > _MAX_BYTES:
+        _TABLES.clear()
+    if language not in _TABLES:
+        _TABLES[language] = new_word_table(language)
+    return _TABLES[language]
+
+
+def new_word_table(language: str) -> WordTable:
+    """Return a table that remembers nothing yet: by characters for Chinese, Japanese and Korean, else by words."""
     split = split_characters if language in CHARACTER_LANGUAGES else split_english_chunk
     return WordTable(split, STOP_WORDS.get(language))
 
