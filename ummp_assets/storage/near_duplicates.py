@@ -241,8 +241,11 @@ def _find_owners(
     Almost no text shares a band with another: only those that do, as `crowded` says of each band, are looked at.
     """
     found: list[tuple[_Known | None, float]] = [(None, 0.0)] * len(texts)
-    for place in np.flatnonzero(crowded.any(axis=1)).tolist():
-        text, common = texts[place], keys[place][crowded[place]].tolist()
+    shared: dict[int, set[int]] = {}
+    for place, key in zip(crowded.nonzero()[0].tolist(), keys[crowded].tolist(), strict=True):
+        shared.setdefault(place, set()).add(key)
+    for place, common in shared.items():
+        text = texts[place]
         for number in sorted({number for key in common for number in buckets.get(key, ()) if number in known}):
             similarity = float(np.count_nonzero(known[number].signature == text.signature)) / SIGNATURE_VALUES
             if similarity >= min_similarity:
@@ -250,17 +253,18 @@ def _find_owners(
                 break
         else:
             known[first + place] = _Known(first + place, text.sample_id, text.signature, NO_OWNER, 0.0)
-            for key in set(common):
+            for key in common:
                 buckets.setdefault(key, []).append(first + place)
     return found
 
 
 def _holds(keys: _Keys, wanted: _Keys) -> npt.NDArray[np.bool_]:
-    """Return for each key whether it is among the wanted ones, which are ascending."""
-    if not len(wanted):
-        return np.zeros(keys.shape, bool)
-    places = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
-    held: npt.NDArray[np.bool_] = wanted[places] == keys
+    """Return for each key whether it is among the wanted ones."""
+    # Of the few wanted ones a table of 16 bits spares nearly all of the binary search: 0.1 instead of 1 us for a text.
+    table = np.zeros(2**16, bool)
+    table[wanted & 0xFFFF] = True
+    held: npt.NDArray[np.bool_] = table[keys & 0xFFFF]
+    held[held] = np.isin(keys[held], wanted)
     return held
 
 
