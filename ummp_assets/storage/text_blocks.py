@@ -55,7 +55,7 @@ class TextBlock:
     sample_ids:
         None where a text was removed.
     signatures:
-        Shape (texts, values), uint16.
+        Shape (texts, values), uint16; zeros where a text was removed.
     owners:
         Shape (texts,), the number of each text's owner or `NO_OWNER`.
     similarities:
@@ -107,12 +107,14 @@ def read_blocks(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, 
 
 
 def remove_texts(connection: sa.Connection, numbers: Iterable[int]) -> None:
-    """Forget the sample ids of texts, so that nobody finds them any more."""
+    """Forget the sample ids and signatures of texts, so that nobody finds them any more."""
     gone = set(numbers)
     for number, block in read_blocks(connection, gone).items():
-        left = [
-            None if number * BLOCK_TEXTS + place in gone else sample_id
-            for place, sample_id in enumerate(block.sample_ids)
-        ]
-        changed = sa.update(_BLOCKS).where(_BLOCKS.c.block == number).values(sample_ids=json.dumps(left))
-        connection.execute(changed)
+        places = [place for place in range(len(block.sample_ids)) if number * BLOCK_TEXTS + place in gone]
+        left = list(block.sample_ids)
+        signatures = block.signatures.copy()
+        for place in places:
+            left[place] = None
+        signatures[places] = 0
+        changed = {"sample_ids": json.dumps(left), "signatures": signatures.tobytes()}
+        connection.execute(sa.update(_BLOCKS).where(_BLOCKS.c.block == number).values(**changed))

@@ -118,6 +118,17 @@ def test_repeated_text_breaks_its_rule(text: str, reason: Reason, measured: floa
     assert measured is None or found.measured == pytest.approx(measured)
 
 
+def test_n_grams_of_a_very_long_document_are_those_of_its_first_200_000_words() -> None:
+    # Every pair of words as often as every other, and after 200,000 words one that repeats itself.
+    several = " ".join("abcd"[number * 7919 // 5 % 4] for number in range(200_000))
+
+    shares = [judge("gopher_repetition", text).measured for text in (several, several + " z" * 300_000)]
+
+    assert shares[1]["words"] == 500_000
+    for n in (2, 3, 4):
+        assert shares[1][f"gopher_top_{n}_gram"] == pytest.approx(shares[0][f"gopher_top_{n}_gram"], rel=1e-4)
+
+
 def test_short_documents_are_judged_for_repetition_only_when_asked() -> None:
     assert repetition("Hello there", min_words=50) is None
     assert repetition("Hello there", min_words=0) is not None

@@ -99,6 +99,18 @@ def test_twins_that_are_not_similar_to_each_other_all_become_owners(signatures: 
     assert signatures.release("docs", ["a", "unknown"], 0.8) == ["b", "c"]
 
 
+def test_released_text_leaves_no_signature_behind(signatures: SignatureIndex, sql_index: Index) -> None:
+    first, other = random_signatures(2)
+    signatures.claim("docs", [SignedText("a", first), SignedText("b", other)], 0.8)
+
+    signatures.release("docs", ["a"], 0.8)
+
+    with sql_index.transaction(reading=True) as connection:
+        kept = b"".join(map(bytes, connection.execute(sa.text("SELECT signatures FROM text_blocks")).scalars()))
+    assert other.tobytes() in kept
+    assert first.tobytes()[:16] not in kept
+
+
 def test_released_twin_leaves_its_owner_alone(signatures: SignatureIndex) -> None:
     (first,) = random_signatures(1)
     signatures.claim("docs", [SignedText("a", first), SignedText("b", first)], 0.8)

@@ -20,10 +20,6 @@ LONGEST = 10
 LONGEST_TOP = 4
 """The most words of an n-gram of which the most frequent one counts."""
 
-# Rows of so many places are worked through together, longer ones singly and in pieces: a text of 8 MB would take 200 MB
-# more.
-_PLACES_TOGETHER = 50_000
-
 _FACTOR = np.uint64(0x9FB21C651E98DF25)
 
 _Hashes = npt.NDArray[np.uint64]
@@ -65,19 +61,16 @@ def _duplicates(
 ) -> Iterator[tuple[int, int]]:
     """Yield n and the characters in n-grams that occurred before, given the 4-grams that occur several times.
 
-    All n at once where few places are left: shape (n, places).
+    All n at once, since few places are left: shape (n, places).
     """
-    together = len(lengths) if len(places) <= _PLACES_TOGETHER else 1
-    for first in range(0, len(lengths), together):
-        some = lengths[first : first + together]
-        grams = mixed[places + (np.array(some)[:, None] - 1)]
-        for gram in grams:
-            gram += hashes * _FACTOR
-            hashes = gram
-        several = _place_marks(*_sort(grams))
-        for n, gram, marks in zip(some, grams, several, strict=True):
-            found = places[marks]
-            yield n, _walk(found, gram[marks], ends[found + n] - ends[found], n) if len(found) else 0
+    grams = mixed[places + (np.array(lengths)[:, None] - 1)]
+    for gram in grams:
+        gram += hashes * _FACTOR
+        hashes = gram
+    several = _place_marks(*_sort(grams))
+    for n, gram, marks in zip(lengths, grams, several, strict=True):
+        found = places[marks]
+        yield n, _walk(found, gram[marks], ends[found + n] - ends[found], n) if len(found) else 0
 
 
 def _mix(numbers: npt.NDArray[np.int64]) -> _Hashes:
@@ -136,14 +129,12 @@ def _most_frequent(order: _Places, repeats: _Marks) -> tuple[int, int]:
 def _walk(places: _Places, hashes: _Hashes, spans: _Places, n: int) -> int:
     seen: set[int] = set()
     characters = free = 0
-    for begin in range(0, len(places), _PLACES_TOGETHER):
-        some = slice(begin, begin + _PLACES_TOGETHER)
-        for place, value, span in zip(places[some].tolist(), hashes[some].tolist(), spans[some].tolist(), strict=True):
-            if place < free:
-                continue
-            if value in seen:
-                characters += span
-                free = place + n
-            else:
-                seen.add(value)
+    for place, value, span in zip(places.tolist(), hashes.tolist(), spans.tolist(), strict=True):
+        if place < free:
+            continue
+        if value in seen:
+            characters += span
+            free = place + n
+        else:
+            seen.add(value)
     return characters

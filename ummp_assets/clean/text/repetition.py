@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ummp_assets.clean.rules.text import QUALITY
 from ummp_assets.clean.text.n_grams import LONGEST_TOP, n_gram_characters
@@ -11,13 +12,17 @@ __all__ = ["duplicate_share", "measure_repetition"]
 
 _LINE_BREAKS = re.compile(r"\n+")
 
+# Gopher refuses documents of half as many words. All n-grams of eight mebibytes of one word would take 5 s and 200 MB.
+_MAX_WORDS = 200_000
+
 _SHARES = ("words", *(rule.measurement for rule in QUALITY["gopher_repetition"]))
 
 
 def measure_repetition(text: str, words: Words) -> dict[str, float]:
     """Return how much of a document is repetition, in shares of it by the names of the rules.
 
-    In Chinese, Japanese and Korean the words are characters; the thresholds stay, being shares of characters.
+    In Chinese, Japanese and Korean the words are characters; the thresholds stay, being shares of characters. Of longer
+    documents the n-grams are those of the first 200,000 words, as shares of their part.
 
     Parameters
     ----------
@@ -72,6 +77,11 @@ def _lines(text: str) -> list[str]:
 
 
 def _measure_n_grams(text: str, words: Words) -> Iterator[tuple[str, float]]:
+    of_characters = float(len(text))
+    if words.count > _MAX_WORDS:
+        first = replace(words, numbers=words.numbers[:_MAX_WORDS], lengths=words.lengths[:_MAX_WORDS])
+        of_characters *= float(first.lengths.sum() / words.lengths.sum())
+        words = first
     for n, characters in n_gram_characters(words):
         name = f"gopher_top_{n}_gram" if n <= LONGEST_TOP else f"gopher_duplicate_{n}_grams"
-        yield name, characters / len(text)
+        yield name, characters / of_characters

@@ -36,7 +36,7 @@ RULES = {
     "main_text": "1",
     "normalise": "1",
     "language": "1",
-    "gopher_repetition": "1",
+    "gopher_repetition": "2",
     "gopher_quality": "1",
     "c4": "1",
     "fineweb": "1",
