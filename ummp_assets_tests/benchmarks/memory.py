@@ -64,12 +64,31 @@ class LargeBatch:
     settings: Mapping[str, Any]
 
 
+_MEBIBYTE = 2**20
+_LARGEST_TEXT_BYTES = 8 * _MEBIBYTE
+_LARGEST_EVERY = 2_500
+
+
 def texts(quick: bool) -> Iterator[bytes]:
-    """Yield documents of about 2 kB, unlike each other: lines of real documents in random order."""
+    """Yield texts of about 250 bytes, unlike each other: lines of real documents in random order. Among them stand
+    pages, texts of few words and of many, each as large as the settings allow."""
     drawn = random.Random(5)
-    lines = [line for document in english_documents(2_000) for line in document.splitlines() if len(line) > 20]
+    lines = [line for document in english_documents(1_000) for line in document.splitlines() if len(line) > 20]
+    largest = _largest_texts(lines)
     for number in range(20_000 if quick else 200_000):
-        yield "\n".join([f"Document {number}.", *drawn.choices(lines, k=33)]).encode()
+        if number % _LARGEST_EVERY == _LARGEST_EVERY // 2 and (text := next(largest, None)):
+            yield text
+        yield "\n".join([f"Document {number}.", *drawn.choices(lines, k=4)]).encode()
+
+
+def _largest_texts(lines: list[str]) -> Iterator[bytes]:
+    """Yield a page with a character outside the basic plane, words that are all different, and pictographs."""
+    drawn = random.Random(6)
+    page = "<html><body>\N{GRINNING FACE}" + "".join(f"<p>{line}</p>" for line in drawn.choices(lines, k=200_000))
+    yield page.encode()[:_LARGEST_TEXT_BYTES]
+    yield b"".join(b"%x " % drawn.getrandbits(32) for _ in range(_LARGEST_TEXT_BYTES // 10))
+    faces = [chr(code) for code in range(0x1F600, 0x1F640)]
+    yield "".join(drawn.choices(faces, k=_LARGEST_TEXT_BYTES // 4)).encode()
 
 
 def run_clean_text(store: ObjectStore, index: Index, settings: Settings) -> Manifest:
@@ -96,18 +115,13 @@ def run_audio_features(store: ObjectStore, index: Index, settings: Settings) -> 
     return audio_features(store, settings, BATCH)
 
 
-_RULES = ["gopher_repetition", "gopher_quality", "fineweb"]
-# Every text is judged by the rules of crawled pages, and none is filtered: all of them reach the features.
-_LENIENT = {"gopher_repetition": {"duplicate_lines": 1}, "gopher_quality": {"min_words_with_letters": 0}}
-_LENIENT |= {"fineweb": {"min_punctuated_lines": 0, "max_short_lines": 1, "max_duplicate_line_characters": 1}}
-
 BATCHES = (
     LargeBatch(
         "text",
         "text/plain",
         texts,
         {"clean_text": run_clean_text, "text_features": run_text_features},
-        {"clean": {"text": {"quality_rules": _RULES, "sequence_tokens": 2_048} | _LENIENT}},
+        {"clean": {"text": {"sequence_tokens": 2_048}}},
     ),
     LargeBatch(
         "image",
