@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ummp_assets.clean.cores import available_cores
+from ummp_assets.clean.opencv_threads import one_opencv_thread
 from ummp_assets.clean.runner import map_in_order
 from ummp_assets.features.audio_log_mel import log_mel_spectrogram
 from ummp_assets.records import AUDIO_FEATURE_SCHEMA
@@ -18,7 +19,7 @@ __all__ = ["CODE_VERSION", "RULES", "STAGE", "audio_features"]
 
 STAGE = "audio_features"
 CODE_VERSION = "1"
-RULES = {"log_mel": "1"}
+RULES = {"log_mel": "2"}
 
 _READ_BYTES = 8 * 2**20
 _MAX_ROWS_PER_READ = 64
@@ -49,6 +50,7 @@ def audio_features(store: ObjectStore, settings: Settings, batch: str) -> Manife
     with (
         StageWriter(store, STAGE, batch, {"samples": AUDIO_FEATURE_SCHEMA}) as writer,
         ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor,
+        one_opencv_thread(),
     ):
         for features in map_in_order(describe, rows, executor, workers + _BATCHES_BESIDE_WORKERS):
             writer.write("samples", features)

@@ -22,6 +22,7 @@ import soxr
 
 from ummp_assets.clean.audio_decode import DecodedAudio, decode_audio
 from ummp_assets.clean.cores import available_cores
+from ummp_assets.clean.opencv_threads import one_opencv_thread
 from ummp_assets.features.audio_log_mel import log_mel_spectrogram
 from ummp_assets.settings import AudioSettings
 from ummp_assets_tests.benchmarks.harness import Report, main, notice, peer_python, ratio, take_turns
@@ -74,7 +75,7 @@ def spectrogram_of(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float3
 def measure_here(paths: list[Path]) -> tuple[float, float]:
     """Return seconds and CPU seconds."""
     began, used = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(available_cores()) as executor:
+    with one_opencv_thread(), ThreadPoolExecutor(available_cores()) as executor:
         for _ in executor.map(spectrogram_of, paths):
             pass
     return time.perf_counter() - began, time.process_time() - used
