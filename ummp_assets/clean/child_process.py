@@ -1,18 +1,23 @@
-"""A process that cleans one chunk after another, and holds no more than cleaning needs.
+"""Processes that call one function again and again, and hold no more than it needs.
 
 `multiprocessing` would import in each child what the parent was started with: Dagster, 100 MB and a second. So the
 child is a bare interpreter that imports the function it is sent, and Arrow is told that there is no pandas.
 """
 
+import queue
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar, cast
 
-__all__ = ["ChildProcess", "serve"]
+__all__ = ["ChildProcess", "child_pool", "serve"]
+
+_Argument = TypeVar("_Argument")
+_Answer = TypeVar("_Answer")
 
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[2:]; from ummp_assets.clean.child_process import serve; serve(int(sys.argv[1]))"
@@ -38,7 +43,7 @@ class ChildProcess:
         # Its imports are not part of any call's time.
         self._connection.recv()
 
-    def ask(self, argument: Any, timeout_seconds: float) -> Any:
+    def ask(self, argument: Any, timeout_seconds: float | None = None) -> Any:
         """Return what the function returned or raised, or None when the process died or is late."""
         try:
             self._connection.send(argument)
@@ -53,6 +58,35 @@ class ChildProcess:
         self._process.kill()
         self._process.wait()
         self._connection.close()
+
+
+@contextmanager
+def child_pool(function: Callable[[_Argument], _Answer]) -> Iterator[Callable[[_Argument], _Answer]]:
+    """Give a function that does the same in child processes, one for each thread that calls it at the same time.
+
+    It raises `ChildProcessError` when a child dies.
+    """
+    idle: queue.SimpleQueue[ChildProcess] = queue.SimpleQueue()
+
+    def call(argument: _Argument) -> _Answer:
+        try:
+            child = idle.get_nowait()
+        except queue.Empty:
+            child = ChildProcess(function)
+        answer = child.ask(argument)
+        if answer is None:
+            child.end()
+            raise ChildProcessError(f"a process died in the middle of {function}")
+        idle.put(child)
+        if isinstance(answer, Exception):
+            raise answer
+        return cast(_Answer, answer)
+
+    try:
+        yield call
+    finally:
+        while not idle.empty():
+            idle.get().end()
 
 
 def serve(file_descriptor: int) -> None:

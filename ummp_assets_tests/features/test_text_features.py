@@ -54,8 +54,8 @@ def own_tokenizer(tmp_path: Path) -> Path:
 
 
 def test_known_ids_of_the_published_vocabularies() -> None:
-    assert load_tokenizer("cl100k_base").encode("hello world") == [15339, 1917]
-    assert load_tokenizer("o200k_base").encode("hello world") == [24912, 2375]
+    assert load_tokenizer("cl100k_base").encode("hello world").tolist() == [15339, 1917]
+    assert load_tokenizer("o200k_base").encode("hello world").tolist() == [24912, 2375]
     assert load_tokenizer("cl100k_base").end_of_text == 100257
     assert load_tokenizer("cl100k_base").vocabulary_size == 100277
 
@@ -65,21 +65,21 @@ def test_known_ids_of_the_published_vocabularies() -> None:
 def test_decoding_gives_the_text_back(name: str, text: str) -> None:
     tokenizer = load_tokenizer(name)
 
-    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.decode(tokenizer.encode(text).tolist()) == text
 
 
 def test_long_text_has_the_ids_of_its_parts_at_line_ends() -> None:
     tokenizer = load_tokenizer("cl100k_base")
     paragraph = "Prose, with  spaces;\n  and * lists\n\n"
-    one = tokenizer.encode(paragraph)
+    one = tokenizer.encode(paragraph).tolist()
 
-    assert tokenizer.encode(paragraph * 5_000) == one * 5_000
+    assert tokenizer.encode(paragraph * 5_000).tolist() == one * 5_000
 
 
 def test_own_tokenizer_is_read_from_its_file(own_tokenizer: Path) -> None:
     tokenizer = load_tokenizer(str(own_tokenizer))
 
-    assert tokenizer.encode("all beings all </s>") == [0, 1, 0, 2, 2, 2]
+    assert tokenizer.encode("all beings all </s>").tolist() == [0, 1, 0, 2, 2, 2]
     assert (tokenizer.vocabulary_size, tokenizer.end_of_text) == (4, 3)
     assert tokenizer.name.startswith("tokenizer.json-")
 

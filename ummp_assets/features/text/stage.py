@@ -1,14 +1,15 @@
 """The stage `text_features`: token ids of the clean texts of one batch, in their order, and packed sequences."""
 
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ummp_assets.clean.child_process import child_pool
 from ummp_assets.clean.cores import available_cores
 from ummp_assets.clean.runner import map_in_order
 from ummp_assets.errors import AccountingMismatch, InvalidSettings
@@ -35,9 +36,12 @@ SEQUENCE_SCHEMA = pa.schema(
 )
 """Table `sequences`: a `TokenSequence` a row, per dataset; only where `sequence_tokens` is set."""
 
+_Encode = Callable[[pa.RecordBatch], pa.RecordBatch]
+
 _COLUMNS = ("sample_id", "dataset", "text")
-# Texts may have 16 MB each: few at once keep memory bounded, and small ones are many enough to occupy a core.
-_CHUNK_ROWS = 32
+_READ_ROWS = 32
+# Or one longer text. Many small texts occupy a core, and a text's ids may take five times its bytes.
+_CHUNK_BYTES = 2**20
 # A process takes about two seconds to start and load its vocabulary, as long as tokenising 20 MB on one core.
 _MIN_CHARACTERS_FOR_PROCESSES = 64 * 2**20
 
@@ -66,10 +70,10 @@ def text_features(store: ObjectStore, settings: Settings, batch: str) -> Manifes
     rows = tokens = 0
     with (
         StageWriter(store, STAGE, batch, {"samples": TEXT_FEATURE_SCHEMA, "sequences": SEQUENCE_SCHEMA}) as writer,
-        _executor(store, clean) as executor,
+        _encoder(store, clean, name) as (encode, executor),
     ):
-        texts = read_table(store, clean, "samples", columns=_COLUMNS, batch_rows=_CHUNK_ROWS)
-        for features in map_in_order(partial(_encode_chunk, name), texts, executor, 2 * available_cores()):
+        texts = _chunks(read_table(store, clean, "samples", columns=_COLUMNS, batch_rows=_READ_ROWS))
+        for features in map_in_order(encode, texts, executor, 2 * available_cores()):
             writer.write("samples", features)
             writer.write("sequences", packers.add(features))
             rows += features.num_rows
@@ -101,10 +105,12 @@ class _Packers:
         if self._length is None:
             return _sequence_rows([])
         filled = []
-        for row in features.to_pylist():
-            if (dataset := row["dataset"]) not in self._packers:
+        sample_ids, datasets = (features.column(name).to_pylist() for name in ("sample_id", "dataset"))
+        for sample_id, dataset, token_ids in zip(sample_ids, datasets, features.column("token_ids"), strict=True):
+            if dataset not in self._packers:
                 self._packers[dataset] = SequencePacker(self._length, self._end_of_text)
-            filled += [(dataset, found) for found in self._packers[dataset].add(row["sample_id"], row["token_ids"])]
+            sequences = self._packers[dataset].add(sample_id, token_ids.values.to_numpy())
+            filled += [(dataset, sequence) for sequence in sequences]
         return _sequence_rows(filled)
 
     def finish(self) -> pa.RecordBatch:
@@ -126,25 +132,45 @@ def _sequence_rows(sequences: list[tuple[str, TokenSequence]]) -> pa.RecordBatch
 
 
 @contextmanager
-def _executor(store: ObjectStore, clean: Manifest) -> Iterator[Executor | None]:
+def _encoder(store: ObjectStore, clean: Manifest, tokenizer_name: str) -> Iterator[tuple[_Encode, Executor | None]]:
+    """Give what encodes a chunk, and the threads that call it at the same time, if any."""
+    encode = partial(_encode_chunk, tokenizer_name)
     characters = 0
     for rows in read_table(store, clean, "samples", columns=["characters"], batch_rows=65_536):
         characters += pc.sum(rows.column("characters")).as_py() or 0
-    if available_cores() == 1 or characters < _MIN_CHARACTERS_FOR_PROCESSES:
-        yield None
+    cores = available_cores()
+    if cores == 1 or characters < _MIN_CHARACTERS_FOR_PROCESSES:
+        yield encode, None
         return
-    # Forked copies of a process that has threads, as Dagster's have, may hang.
-    with ProcessPoolExecutor(available_cores(), multiprocessing.get_context("spawn")) as executor:
-        yield executor
+    with ThreadPoolExecutor(cores, thread_name_prefix=STAGE) as threads, child_pool(encode) as in_children:
+        yield in_children, threads
+
+
+def _chunks(reads: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in runs of limited size."""
+    for rows in reads:
+        start = byte_count = 0
+        for position, size in enumerate(pc.binary_length(rows.column("text")).to_pylist()):
+            if position > start and byte_count + size > _CHUNK_BYTES:
+                yield _copied(rows.slice(start, position - start))
+                start, byte_count = position, 0
+            byte_count += size
+        yield _copied(rows.slice(start))
+
+
+def _copied(rows: pa.RecordBatch) -> pa.RecordBatch:
+    # Of a slice all that it is a slice of would be sent to the other process.
+    return pa.concat_batches([rows])
 
 
 def _encode_chunk(tokenizer_name: str, chunk: pa.RecordBatch) -> pa.RecordBatch:
     tokenizer = load_tokenizer(tokenizer_name)
-    ids = [tokenizer.encode(text) for text in chunk.column("text").to_pylist()]
+    ids = [tokenizer.encode(text.as_py()) for text in chunk.column("text")]
+    offsets = np.cumsum([0, *map(len, ids)], dtype=np.int32)
     columns = [
         chunk.column("sample_id"),
         chunk.column("dataset"),
-        pa.array(ids, pa.list_(pa.int32())),
-        pa.array(map(len, ids), pa.int32()),
+        pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(ids))),
+        pa.array(np.diff(offsets)),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=TEXT_FEATURE_SCHEMA)
