@@ -1,5 +1,7 @@
 """Words and sentences, as rules count them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -86,7 +88,7 @@ def test_tables_of_all_languages_together_forget_when_they_grow_large() -> None:
     after = word_table("zh").words("甲乙甲。")
 
     assert 30 * 2**20 < max(held) < 50 * 2**20
-    assert held[-1] < max(held)
+    assert any(later < earlier for earlier, later in pairwise(held))
     assert after.lengths.tolist() == before.lengths.tolist()
     assert after.flags.tolist() == before.flags.tolist()
     assert after.numbers[0] == after.numbers[2] != after.numbers[1]

@@ -19,6 +19,7 @@ from ummp_assets.records import TEXT_FEATURE_SCHEMA
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, read_table
+from ummp_assets.storage.tables import TableLimits
 
 __all__ = ["CODE_VERSION", "SEQUENCE_SCHEMA", "STAGE", "text_features"]
 
@@ -42,6 +43,8 @@ _COLUMNS = ("sample_id", "dataset", "text")
 _READ_ROWS = 32
 # Or one longer text. Many small texts occupy a core, and a text's ids may take five times its bytes.
 _CHUNK_BYTES = 2**20
+# Writing a row group takes four times its size, and one text of 8 MB has 20 MB of ids.
+_LIMITS = TableLimits(row_group_bytes=8 * 2**20)
 # A process takes about two seconds to start and load its vocabulary, as long as tokenising 20 MB on one core.
 _MIN_CHARACTERS_FOR_PROCESSES = 64 * 2**20
 
@@ -67,9 +70,10 @@ def text_features(store: ObjectStore, settings: Settings, batch: str) -> Manifes
     name = settings.clean.text.tokenizer
     tokenizer = load_tokenizer(name)
     packers = _Packers(tokenizer, settings.clean.text.sequence_tokens)
+    tables = {"samples": TEXT_FEATURE_SCHEMA, "sequences": SEQUENCE_SCHEMA}
     rows = tokens = 0
     with (
-        StageWriter(store, STAGE, batch, {"samples": TEXT_FEATURE_SCHEMA, "sequences": SEQUENCE_SCHEMA}) as writer,
+        StageWriter(store, STAGE, batch, tables, _LIMITS) as writer,
         _encoder(store, clean, name) as (encode, executor),
     ):
         texts = _chunks(read_table(store, clean, "samples", columns=_COLUMNS, batch_rows=_READ_ROWS))

@@ -8,7 +8,7 @@ import re
 import warnings
 from array import array
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +20,8 @@ from ummp_assets.errors import InvalidSettings
 
 __all__ = ["Tokenizer", "load_tokenizer"]
 
-_CARRIED = ("cl100k_base", "o200k_base")
+# Ids in the vocabulary and the one that ends a text, for a process that leaves tokenising to others.
+_CARRIED = {"cl100k_base": (100_277, 100_257), "o200k_base": (200_019, 199_999)}
 _END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]")
 
 # bpe-openai refuses more than 200,000 tokens at once, and a character has at most four.
@@ -80,9 +81,17 @@ def load_tokenizer(name: str) -> Tokenizer:
 class _CarriedTokenizer:
     def __init__(self, name: str) -> None:
         self.name = name
-        self._encoding = _carried_encoding(name)
-        self.vocabulary_size = self._encoding.max_token_value + 1
-        self.end_of_text: int | None = self._encoding.encode("<|endoftext|>", allowed_special="all")[0]
+        self.vocabulary_size: int
+        self.end_of_text: int | None
+        self.vocabulary_size, self.end_of_text = _CARRIED[name]
+
+    @cached_property
+    def _encoding(self) -> Any:
+        # It reads every vocabulary that it carries, 0.8 s and 100 MB.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "open_binary is deprecated", DeprecationWarning)
+            import bpe_openai
+        return bpe_openai.get_encoding(self.name)
 
     def encode(self, text: str) -> npt.NDArray[np.int32]:
         # Piece by piece, for in a list each id takes 36 bytes.
@@ -93,14 +102,6 @@ class _CarriedTokenizer:
 
     def decode(self, ids: list[int]) -> str:
         return str(self._encoding.decode(ids))
-
-
-def _carried_encoding(name: str) -> Any:
-    # Imported at first use: it reads every vocabulary that it carries, 0.8 s and 100 MB.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "open_binary is deprecated", DeprecationWarning)
-        import bpe_openai
-    return bpe_openai.get_encoding(name)
 
 
 class _FileTokenizer:
