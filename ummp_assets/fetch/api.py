@@ -24,6 +24,7 @@ from urllib.parse import urljoin
 import requests
 
 from ummp_assets.fetch.addresses import AddressPolicy
+from ummp_assets.fetch.api_budgets import ApiBudgets
 from ummp_assets.fetch.api_paging import Paging, read_paging
 from ummp_assets.fetch.api_transport import AddressRefused, ApiSession
 from ummp_assets.fetch.clock import timestamp, utc_now
@@ -34,7 +35,7 @@ from ummp_assets.fetch.http_errors import judge_status
 from ummp_assets.fetch.modality import TABLE
 from ummp_assets.fetch.retrying import RetryRule, parse_retry_after
 from ummp_assets.fetch.source_errors import SourceError
-from ummp_assets.fetch.urls import InvalidUrl, parse_http_url
+from ummp_assets.fetch.urls import HttpUrl, InvalidUrl, parse_http_url
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import FetchSettings
 
@@ -53,8 +54,8 @@ _MAX_KEPT_ATTEMPTS = 20
 class ApiSource:
     """Reads paginated APIs; each page is tried again by itself."""
 
-    def __init__(self, settings: FetchSettings, scratch: Path, addresses: AddressPolicy) -> None:
-        self._settings, self._scratch, self._addresses = settings, scratch, addresses
+    def __init__(self, settings: FetchSettings, scratch: Path, addresses: AddressPolicy, budgets: ApiBudgets) -> None:
+        self._settings, self._scratch, self._addresses, self._budgets = settings, scratch, addresses, budgets
         self._retry = RetryRule(settings.max_attempts, settings.retry_base_seconds, settings.max_retry_seconds)
 
     def handles(self, scheme: str) -> bool:
@@ -68,6 +69,7 @@ class ApiSource:
         attempts: list[Attempt] = []
         try:
             with ApiSession(self._addresses, self._settings.user_agent) as session:
+                session.needs_tls = url.lower().startswith("https:")
                 items = self._items(session, url, paging, attempts)
                 body = collect(map(_json_line, items), self._scratch, self._settings)
         except SourceError as error:
@@ -148,13 +150,17 @@ class ApiSource:
             clean = parse_http_url(url)
         except InvalidUrl as error:
             raise SourceError(Reason.INVALID_URI, f"{url!r} cannot be asked: {error}") from error
-        headers = dict(line.split(": ", 1) for line in rules_for(self._settings, clean).headers)
         settings = self._settings
+        own = rules_for(settings, clean).headers
+        if session.needs_tls and clean.text.startswith("http:"):
+            # A redirect or a link to the next page has left https: everybody on the way could read credentials.
+            own = ()
+        headers = dict(line.split(": ", 1) for line in own)
         limits = (settings.connect_timeout_seconds, float(settings.low_speed_seconds))
-        over = time.monotonic() + settings.total_timeout_seconds
         content = bytearray()
         try:
             with (
+                self._budgets.turn(clean),
                 session.broken_off_after(settings.total_timeout_seconds),
                 session.get(clean.text, headers=headers, timeout=limits, allow_redirects=False, stream=True) as answer,
             ):
@@ -165,11 +171,22 @@ class ApiSource:
         except AddressRefused as error:
             raise SourceError(Reason.ADDRESS_REFUSED, str(error)) from error
         except (requests.RequestException, ValueError) as error:
-            if time.monotonic() < over:
-                raise _explain(error) from error
-        if time.monotonic() >= over:
-            raise SourceError(Reason.TIMED_OUT, "The page took longer than fetch.total_timeout_seconds", transient=True)
+            failure = _too_slow() if session.was_broken_off else _explain(error)
+            self._budgets.answered(clean, failure=str(failure))
+            raise failure from error
+        if session.was_broken_off:
+            raise _too_slow()
+        self._note_answer(clean, answer)
         return answer, bytes(content)
+
+    def _note_answer(self, url: HttpUrl, answer: requests.Response) -> None:
+        rest = parse_retry_after(answer.headers.get("Retry-After", ""), utc_now())
+        verdict = judge_status(answer.status_code) if answer.status_code >= 500 else None
+        self._budgets.answered(
+            url,
+            failure=verdict.error if verdict else None,
+            rest_seconds=rest if answer.status_code in (429, 503) else None,
+        )
 
     def _heed_rate_limit(self, response: requests.Response) -> None:
         """Wait where the server says that nothing is left (`X-RateLimit-*` as GitHub has it, `RateLimit-*` of the IETF
@@ -206,6 +223,10 @@ def _check_status(response: requests.Response) -> None:
             status=response.status_code,
             retry_after=parse_retry_after(response.headers.get("Retry-After", ""), utc_now()),
         )
+
+
+def _too_slow() -> SourceError:
+    return SourceError(Reason.TIMED_OUT, "The page took longer than fetch.total_timeout_seconds", transient=True)
 
 
 def _explain(error: Exception) -> SourceError:

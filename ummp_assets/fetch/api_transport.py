@@ -23,7 +23,11 @@ class AddressRefused(Exception):
 
 class ApiSession(requests.Session):
     """A session that connects to allowed addresses only, and through the proxies of the environment to no literal
-    address that is not; credentials come from the settings alone."""
+    address that is not; credentials come from the settings alone, and where `needs_tls` is set are sent over https
+    only."""
+
+    needs_tls = False
+    was_broken_off = False
 
     def __init__(self, addresses: AddressPolicy, user_agent: str) -> None:
         super().__init__()
@@ -39,6 +43,7 @@ class ApiSession(requests.Session):
     def broken_off_after(self, seconds: float) -> Iterator[None]:
         """Break off the connections of the session after so many seconds: `requests` limits each read alone, and a
         server may send one byte at a time."""
+        self.was_broken_off = False
         timer = threading.Timer(seconds, self._break_off)
         timer.start()
         try:
@@ -53,6 +58,7 @@ class ApiSession(requests.Session):
             opened.close()
 
     def _break_off(self) -> None:
+        self.was_broken_off = True
         for opened in self._opened:
             with contextlib.suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)

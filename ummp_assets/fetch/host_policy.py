@@ -8,19 +8,21 @@ from typing import Generic, TypeVar
 from ummp_assets.fetch.hosts import Host, HostQueues
 from ummp_assets.fetch.robots import product_token, read_robots
 from ummp_assets.settings import FetchSettings
-from ummp_assets.storage.fetch_state import FetchState, RestingHost, StoredRobots
+from ummp_assets.storage.fetch_state import (
+    LEASE_SECONDS,
+    RENEW_SECONDS,
+    STARVED_SECONDS,
+    FetchState,
+    RestingHost,
+    StoredRobots,
+)
 
 __all__ = ["HostPolicy"]
 
 _Item = TypeVar("_Item")
 
-# A share lasts so long without renewal, which is what a killed run costs the others.
-_LEASE_SECONDS = 20.0
-_RENEW_SECONDS = 5.0
 # One transaction for each answer took two thirds of the time of a batch with thousands of hosts.
 _ROBOTS_AT_ONCE = 500
-# While a host's whole budget is taken by other runs, it is asked for again this often.
-_RETRY_SECONDS = 0.5
 
 
 class HostPolicy(Generic[_Item]):
@@ -46,7 +48,7 @@ class HostPolicy(Generic[_Item]):
         self._holder = uuid.uuid4().hex
         self._leased: set[str] = set()
         self._unrecorded: dict[str, StoredRobots] = {}
-        self.next_renewal = monotonic() + _RENEW_SECONDS
+        self.next_renewal = monotonic() + RENEW_SECONDS
 
     def introduce(self, hosts: Iterable[Host[_Item]]) -> None:
         """Learn what is known of hosts that are met for the first time."""
@@ -128,10 +130,10 @@ class HostPolicy(Generic[_Item]):
     def _lease(self, hosts: list[Host[_Item]]) -> None:
         now = self._now().timestamp()
         budgets = {host.origin: (host.rules.max_connections, host.active) for host in hosts}
-        shares = self._state.lease_connections(self._holder, budgets, now=now, expires_at=now + _LEASE_SECONDS)
+        shares = self._state.lease_connections(self._holder, budgets, now=now, expires_at=now + LEASE_SECONDS)
         self._leased |= shares.keys()
         for host in hosts:
             host.grant(shares[host.origin])
             self._queues.line_up(host)
         starved = any(share == 0 for share in shares.values())
-        self.next_renewal = self._monotonic() + (_RETRY_SECONDS if starved else _RENEW_SECONDS)
+        self.next_renewal = self._monotonic() + (STARVED_SECONDS if starved else RENEW_SECONDS)

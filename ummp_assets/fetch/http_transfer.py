@@ -14,6 +14,7 @@ from ummp_assets.fetch.body import BodyTooLarge, BodyWriter
 from ummp_assets.fetch.decoding import ACCEPT_ENCODING, CodingError, Decoder, DecompressionBomb, make_decoder
 from ummp_assets.fetch.fetched import Attempt, FetchRequest
 from ummp_assets.fetch.hosts import Host
+from ummp_assets.fetch.proxies import upper_case_proxy
 from ummp_assets.fetch.urls import HttpUrl
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import FetchSettings
@@ -67,6 +68,11 @@ class Download:
     validator: str | None = None
     decoder: Decoder | None = None
 
+    @property
+    def left_tls(self) -> bool:
+        """Whether redirects have led from https to http, where everybody on the way could read credentials."""
+        return self.url.text.startswith("http:") and any(text.startswith("https:") for text in self.redirects)
+
     def start_over(self) -> None:
         """Forget what broken attempts brought."""
         self.body.reset()
@@ -97,6 +103,7 @@ class HttpTransfer:
         self._max_ratio = settings.unpack.max_ratio
         self._lines: list[bytes] = []
         self._sent_headers: list[str] = []
+        self._http_proxy = upper_case_proxy()
         self.started = ""
         self.handle: Any = pycurl.Curl()
         self.handle.owner = self
@@ -108,7 +115,10 @@ class HttpTransfer:
         self._forget()
         self.download, self.started = download, started
         self.handle.setopt(pycurl.URL, download.url.text)
-        headers = [*_ALWAYS_SENT, *download.host.rules.headers, *_conditions(download)]
+        if self._http_proxy:
+            self.handle.setopt(pycurl.PROXY, self._http_proxy if download.url.text.startswith("http:") else None)
+        own = () if download.redirects and download.left_tls else download.host.rules.headers
+        headers = [*_ALWAYS_SENT, *own, *_conditions(download)]
         if headers != self._sent_headers:
             self.handle.setopt(pycurl.HTTPHEADER, headers)
             self._sent_headers = headers

@@ -1,14 +1,16 @@
-"""The proxies that the usual environment variables name; libcurl reads the same ones by itself."""
+"""The proxies that the usual environment variables name; libcurl reads them by itself, all but `HTTP_PROXY`."""
 
 import contextlib
 import ipaddress
+import os
 import socket
 import urllib.request
 from urllib.parse import urlsplit
 
-__all__ = ["bypasses_proxy", "literal_address", "proxy_endpoints"]
+__all__ = ["bypasses_proxy", "literal_address", "proxy_endpoints", "upper_case_proxy"]
 
-_DEFAULT_PORT = 1_080  # libcurl's, for proxies without a port
+_DEFAULT_PORTS = {"https": 443}
+_DEFAULT_PORT = 1_080  # libcurl's, for other proxies without a port
 
 
 def proxy_endpoints() -> set[tuple[str, int]]:
@@ -19,13 +21,21 @@ def proxy_endpoints() -> set[tuple[str, int]]:
         if scheme not in ("http", "https", "all"):
             continue
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        port = parts.port or _DEFAULT_PORT
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, _DEFAULT_PORT)
         try:
             found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
         except OSError:
             continue
         endpoints.update((str(entry[4][0]), port) for entry in found)
     return endpoints
+
+
+def upper_case_proxy() -> str | None:
+    """Return the proxy for http that only `HTTP_PROXY` names: other programs heed it, libcurl does not because in a CGI
+    script a request's header `Proxy` becomes that variable."""
+    if "REQUEST_METHOD" in os.environ or any(os.environ.get(name) for name in ("http_proxy", "all_proxy", "ALL_PROXY")):
+        return None
+    return os.environ.get("HTTP_PROXY") or None
 
 
 def bypasses_proxy(hostname: str) -> bool:

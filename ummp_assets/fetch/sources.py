@@ -9,8 +9,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from ummp_assets.errors import UmmpError
 from ummp_assets.fetch.addresses import AddressPolicy
 from ummp_assets.fetch.api import ApiSource
+from ummp_assets.fetch.api_budgets import ApiBudgets
 from ummp_assets.fetch.clock import deadline_passed, timestamp
 from ummp_assets.fetch.collecting import ScratchFull
 from ummp_assets.fetch.fetched import Attempt, Failure, Fetched, FetchRequest, Result
@@ -20,6 +22,7 @@ from ummp_assets.fetch.source_errors import SourceError
 from ummp_assets.fetch.sql import SqlSource
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import FetchSettings
+from ummp_assets.storage.fetch_state import FetchState
 
 __all__ = ["BlockingSources", "Source"]
 
@@ -53,11 +56,14 @@ class BlockingSources:
         Called from another thread whenever there is something to `take`.
     """
 
-    def __init__(self, settings: FetchSettings, scratch: Path, on_result: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: FetchSettings, state: FetchState, scratch: Path, on_result: Callable[[], None]
+    ) -> None:
         addresses = AddressPolicy(settings.allowed_addresses)
+        self._budgets = ApiBudgets(settings, state)
         self._sources: tuple[Source, ...] = (
             SqlSource(settings, scratch),
-            ApiSource(settings, scratch, addresses),
+            ApiSource(settings, scratch, addresses, self._budgets),
             FileSource(settings, scratch),
         )
         self._retry = RetryRule(settings.max_attempts, settings.retry_base_seconds, settings.max_retry_seconds)
@@ -73,6 +79,7 @@ class BlockingSources:
 
     def take(self) -> list[tuple[FetchRequest, Result]]:
         """Return what has ended; raises `OSError` when the scratch folder could not take what arrived."""
+        self._budgets.renew()
         ended: list[tuple[FetchRequest, Result]] = []
         while True:
             try:
@@ -89,6 +96,7 @@ class BlockingSources:
         self._threads.shutdown(cancel_futures=True)
         for source in self._sources:
             source.close()
+        self._budgets.close()
 
     def _run(self, request: FetchRequest) -> None:
         try:
@@ -116,7 +124,7 @@ class BlockingSources:
             started = timestamp()
             try:
                 fetched = source.fetch(request, started)
-            except ScratchFull:
+            except (ScratchFull, UmmpError):
                 raise
             except Exception as caught:  # noqa: BLE001 - one bad sample never fails its batch
                 error = caught if isinstance(caught, SourceError) else _unforeseen(caught)

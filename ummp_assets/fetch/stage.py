@@ -102,7 +102,7 @@ class _Fetchers:
         self._index = index
         self._refused: list[tuple[FetchRequest, Result]] = []
         self._http = HttpFetcher(settings.fetch, state, scratch, StoredBodies(store, STAGE))
-        self._blocking = BlockingSources(settings.fetch, scratch, self._http.wake)
+        self._blocking = BlockingSources(settings.fetch, state, scratch, self._http.wake)
 
     @property
     def pending(self) -> int:

@@ -16,7 +16,21 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ummp_assets.storage.index import Index
 
-__all__ = ["FetchState", "RestingHost", "StoredFetch", "StoredRobots"]
+__all__ = [
+    "LEASE_SECONDS",
+    "RENEW_SECONDS",
+    "STARVED_SECONDS",
+    "FetchState",
+    "RestingHost",
+    "StoredFetch",
+    "StoredRobots",
+]
+
+LEASE_SECONDS = 20.0
+"""A share of a host's connections lasts so long without renewal, which is what a killed run costs the others."""
+RENEW_SECONDS = 5.0
+STARVED_SECONDS = 0.5
+"""While a host's whole budget is taken by other runs, it is asked for again this often."""
 
 _T = TypeVar("_T")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import brotli
 import pytest
 import zstandard
+from pydantic import SecretStr
 
 from ummp_assets.fetch.stage import download
 from ummp_assets.settings import HostSettings, Settings
@@ -339,6 +340,22 @@ def test_compressed_body_is_resumed_in_the_middle(fetch: Fetch) -> None:
         ("deflate", zlib.compress(TEXT) + b"trailing garbage"),
         ("zstd", zstandard.compress(TEXT) + b"trailing garbage"),
     ],
+    ids=[
+        "gzip",
+        "gzip of two members",
+        "deflate",
+        "raw deflate",
+        "br",
+        "zstd",
+        "zstd of three frames",
+        "identity",
+        "br of gzip",
+        "gzip and identity",
+        "zeros behind gzip",
+        "garbage behind gzip",
+        "garbage behind deflate",
+        "garbage behind zstd",
+    ],
 )
 def test_content_codings_are_undone(coding: str, coded: bytes, fetch: Fetch) -> None:
     def handler(request: Received, connection: socket.socket) -> None:
@@ -498,6 +515,28 @@ def test_certificate_is_verified(
     assert [reason for _, reason in outcomes] == reasons
     assert len(samples) == 1 - len(reasons)
     assert len(server.received) == len(samples)
+
+
+@pytest.mark.parametrize("scheme", ["", "api+"])
+def test_credentials_are_not_sent_once_a_redirect_has_left_https(
+    scheme: str, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"127.0.0.1": HostSettings(username="me", password=SecretStr("secret"))}
+
+    def redirect(request: Received, connection: socket.socket) -> None:
+        answer(connection, status=302, headers={"Location": f"{plain.url}/x"})
+
+    def serve(request: Received, connection: socket.socket) -> None:
+        answer(connection, b'{"text": "x"}')
+
+    tls = server_context(tmp_path, address="127.0.0.1")
+    for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(tmp_path / "ca.pem"))
+    with serving(serve) as plain, serving(redirect, tls=tls) as secure:
+        samples, _ = fetch(f"{scheme}https://127.0.0.1:{secure.port}/", hosts=own)
+    assert len(samples) == 1
+    assert "authorization" in secure.received[0].headers
+    assert "authorization" not in plain.received[0].headers
 
 
 def test_credentials_of_the_host_are_sent_and_never_stored(fetch: Fetch) -> None:

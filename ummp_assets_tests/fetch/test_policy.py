@@ -301,6 +301,32 @@ def test_shares_taken_at_the_same_moment_stay_in_the_budget(index: Index, settin
     assert max(shares) > 0
 
 
+def test_apis_and_bulk_transfers_share_a_hosts_budget(fetch: Fetch) -> None:
+    def handler(request: Received, connection: socket.socket) -> None:
+        time.sleep(0.02)
+        answer(connection, b'[{"text": "x"}]')
+
+    with serving(handler) as server:
+        uris = [f"{scheme}{server.url}/{n}" for n in range(30) for scheme in ("api+", "")]
+        samples, outcomes = fetch(*uris, max_connections_per_host=3)
+    assert (len(samples), outcomes) == (60, [])
+    assert server.most_at_once <= 3
+
+
+def test_api_host_that_fails_again_and_again_is_rested(fetch: Fetch) -> None:
+    def handler(request: Received, connection: socket.socket) -> None:
+        answer(connection, b"oops", status=500)
+
+    with serving(handler) as server:
+        uris = [f"api+{server.url}/{n}" for n in range(20)]
+        _, outcomes = fetch(*uris, max_attempts=2, max_host_failures=4, max_connections_per_host=1)
+        asked = len(server.received)
+        _, later = fetch(f"api+{server.url}/x", f"{server.url}/y")
+    assert asked == len(server.received) == 4
+    assert {reason for _, reason in outcomes} - {"http_server_error"} == {"host_unavailable"}
+    assert later == [("0", "host_unavailable"), ("1", "host_unavailable")]
+
+
 def test_host_that_rests_for_another_run_rests_here(store: ObjectStore, index: Index, settings: Settings) -> None:
     with serving(_serve_text) as server:
         rest = RestingHost(time.time() + 60, failing=True, cause="The server answered 500")
@@ -434,6 +460,18 @@ def test_proxy_of_the_environment_is_used_and_not_to_reach_private_addresses(
 
 
 # Archives on the way
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_proxy_is_found_in_each_usual_variable(name: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(_serve_text) as proxy:
+        monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with serving(_serve_text) as server:
+            samples, _ = fetch("http://site.example/x", f"{server.url}/y")
+    assert len(samples) == 2
+    assert "http://site.example/x" in [item.path for item in proxy.received]
+    assert [item.path for item in server.received] == ["/y"]
 
 
 def test_archive_from_the_web_becomes_samples_with_provenance(fetch: Fetch, tmp_path: Path) -> None:
