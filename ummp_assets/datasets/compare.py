@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ummp_assets.datasets.receipts import read_receipt, stored_before
 from ummp_assets.datasets.shard_files import read_shard
 from ummp_assets.datasets.versions import DatasetVersion, read_shards, read_version
+from ummp_assets.datasets.withdrawals import read_withdrawals
 from ummp_assets.errors import InvalidInput
 from ummp_assets.storage.objects import ObjectStore
 
@@ -91,15 +92,23 @@ def _removed(
     paths = set(after.removed_shards)
     if after.cause == "takedown" and not all(store.exists(path) for path in paths):
         # Purged: all rows but those that were taken down stand in the new shards, with their labels.
-        taken = (stored_before(store, batch, after.dataset) for batch in after.added_batches)
+        taken = (stored_before(store, batch, after.dataset) for batch in _receipted(store, after))
         return {**come, **dict.fromkeys(set().union(*taken))}
     return _labels(store, before, paths)
+
+
+def _receipted(store: ObjectStore, version: DatasetVersion) -> list[str]:
+    """Return the batches whose receipts say what a version took away: its own, or those that withdrew its shards, where
+    the commit of a batch of requests came upon an order."""
+    gone = set(version.removed_shards)
+    withdrawals = () if version.added_batches else read_withdrawals(store, version.dataset)
+    return [*version.added_batches, *sorted({item.batch for item in withdrawals if gone & item.shards.keys()})]
 
 
 def _reason(store: ObjectStore, version: DatasetVersion) -> str | None:
     if version.cause != "takedown":
         return None
-    receipts = (read_receipt(store, batch) for batch in version.added_batches)
+    receipts = (read_receipt(store, batch) for batch in _receipted(store, version))
     reasons = {order["reason"] for receipt in receipts if receipt for order in receipt["orders"]}
     return "; ".join(sorted(reasons)) or None
 

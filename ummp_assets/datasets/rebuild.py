@@ -7,7 +7,7 @@ clean stages, features, shards and versions run anew over the stored `requests` 
 import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,8 +22,16 @@ from ummp_assets.datasets.replication import copy_object, hash_object
 from ummp_assets.datasets.shard_files import read_shard
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.standing_labels import StandingLabels
-from ummp_assets.datasets.versions import DatasetVersion, Shard, latest_version, read_shards, read_version
-from ummp_assets.datasets.withdrawals import is_withdrawn
+from ummp_assets.datasets.versions import (
+    DatasetVersion,
+    Shard,
+    ShardList,
+    latest_version,
+    read_shard_list,
+    read_shards,
+    read_version,
+)
+from ummp_assets.datasets.withdrawals import is_withdrawn, read_withdrawals
 from ummp_assets.errors import InvalidInput, ObjectNotFound
 from ummp_assets.settings import Settings
 from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES
@@ -52,7 +60,8 @@ class Rebuilt:
         Sample ids that only the rebuilt version has, that only the committed one has, and whose values differ. Rows of
         a damaged shard that came out otherwise count as added.
     damaged, repaired:
-        Paths of the version's shards that are missing or damaged, and of those that were put in place again.
+        Paths of the version's shards that are missing or damaged, with `repair` also of those that only earlier
+        versions have, and of those that were put in place again.
     """
 
     dataset: str
@@ -95,7 +104,8 @@ def rebuild_version(
     Parameters
     ----------
     repair:
-        Put rebuilt shards into the store where its own are missing or damaged and the rebuilt ones have their hashes.
+        Put rebuilt shards into the store where its own are missing or damaged and the rebuilt ones have their hashes:
+        those of the version and of all before it, which are made on the way.
     on_step:
         Called after each version on the way, with its number.
 
@@ -125,7 +135,15 @@ def rebuild_version(
             index.close()
         newest = latest_version(scratch, dataset)
         rebuilt = read_version(scratch, dataset, newest) if newest else None
-        return _compare(store, committed, scratch, rebuilt, repair=repair)
+        compared = _compare(store, committed, scratch, rebuilt)
+        if not repair:
+            return compared
+        damaged = [shard for shard in _shards_until(store, committed) if not _is_whole(store, shard)]
+        return replace(
+            compared,
+            damaged=tuple(shard.path for shard in damaged),
+            repaired=tuple(shard.path for shard in damaged if _is_copied(scratch, store, shard)),
+        )
 
 
 def content_digests(store: ObjectStore, shards: Iterable[Shard]) -> dict[str, str]:
@@ -154,7 +172,7 @@ def _repeat(store: ObjectStore, index: Index, settings: Settings, step: DatasetV
 
 
 def _compare(
-    store: ObjectStore, committed: DatasetVersion, scratch: ObjectStore, rebuilt: DatasetVersion | None, *, repair: bool
+    store: ObjectStore, committed: DatasetVersion, scratch: ObjectStore, rebuilt: DatasetVersion | None
 ) -> Rebuilt:
     shards = list(read_shards(store, committed))
     fresh = {shard.path: shard for shard in (read_shards(scratch, rebuilt) if rebuilt else ())}
@@ -164,7 +182,6 @@ def _compare(
     before = content_digests(store, [shard for shard in shards if shard not in damaged])
     before |= content_digests(scratch, found_again)
     after = content_digests(scratch, fresh.values())
-    repaired = [shard.path for shard in found_again if repair and copy_object(scratch, store, shard.path, shard.sha256)]
     shared = before.keys() & after.keys()
     return Rebuilt(
         dataset=committed.dataset,
@@ -175,8 +192,28 @@ def _compare(
         removed=tuple(sorted(before.keys() - after.keys())),
         changed=tuple(sorted(sample_id for sample_id in shared if before[sample_id] != after[sample_id])),
         damaged=tuple(shard.path for shard in damaged),
-        repaired=tuple(repaired),
     )
+
+
+def _shards_until(store: ObjectStore, version: DatasetVersion) -> list[Shard]:
+    """Return the shards of a version and of all before it, but for those that a takedown withdrew."""
+    withdrawn = {path for item in read_withdrawals(store, version.dataset) for path in item.shards}
+    found: dict[str, Shard] = {}
+    lists: dict[str, ShardList] = {}
+    for number in range(1, version.version + 1):
+        step = read_version(store, version.dataset, number)
+        lists |= {item.path: item for item in step.shard_lists}
+        found |= {shard.path: shard for shard in step.shards}
+    for item in lists.values():
+        found |= {shard.path: shard for shard in read_shard_list(store, item)}
+    return [found[path] for path in sorted(found.keys() - withdrawn)]
+
+
+def _is_copied(source: ObjectStore, target: ObjectStore, shard: Shard) -> bool:
+    try:
+        return copy_object(source, target, shard.path, shard.sha256)
+    except ObjectNotFound:
+        return False
 
 
 def _is_whole(store: ObjectStore, shard: Shard) -> bool:

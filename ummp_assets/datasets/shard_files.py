@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ummp_assets.datasets.packing import is_packed, pack, packed_shape
+from ummp_assets.datasets.withdrawals import read_withdrawals
 from ummp_assets.errors import ManifestCorrupt, ObjectNotFound, StoreUnavailable, UmmpError
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import FileEntry, explain_failure, hash_file
@@ -206,6 +207,12 @@ def scan_batch_rows(entries: Iterable[FileEntry]) -> int:
 def _advice(store: ObjectStore, path: str, cause: object) -> str:
     # A shard's name begins with its dataset.
     dataset = PurePosixPath(path).name.split("~")[0]
+    withdrawn = next((item for item in read_withdrawals(store, dataset) if path in item.shards), None)
+    if withdrawn is not None:
+        return (
+            f"shard {store.uri(path)} cannot be read: the takedown {withdrawn.takedown} withdrew the versions of "
+            f"{dataset} that hold it, and it is deleted at {withdrawn.purge_after}. Open the newest version."
+        )
     return (
         f"shard {store.uri(path)} is missing or damaged: {cause}. `ummp datasets scrub --repair` restores it from a "
         f"replica, `ummp datasets rebuild {dataset} --repair` from the stored raw bytes."

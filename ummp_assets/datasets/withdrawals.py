@@ -12,6 +12,7 @@ from ummp_assets.storage.objects import ObjectStore
 __all__ = ["Withdrawal", "is_withdrawn", "purge_withdrawn", "put_withdrawal", "read_withdrawals"]
 
 _FOLDER = "withdrawals"
+_AGAIN = ".again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Withdrawal:
     Parameters
     ----------
     takedown:
-        Key of the batch of takedowns, or of the batch of requests that came upon their orders when its way ended.
+        Key of the batch of takedowns, or of the batch of requests that came upon their orders when its way ended; what
+        is withdrawn once more stands beside it, under the key and `.again`.
     shards:
         By path, the half-open range of versions that hold the shard.
     purge_after:
@@ -35,6 +37,14 @@ class Withdrawal:
     shards: Mapping[str, Sequence[int]]
     purge_after: str
     purged: bool = False
+
+    @property
+    def batch(self) -> str:
+        """The key of the batch, whose receipt says what was taken away."""
+        name = self.takedown
+        while name.endswith(_AGAIN):
+            name = name.removesuffix(_AGAIN)
+        return name
 
     def covers(self, version: int) -> bool:
         return any(first <= version < end for first, end in self.shards.values())
@@ -55,7 +65,7 @@ def put_withdrawal(store: ObjectStore, withdrawal: Withdrawal) -> Withdrawal:
         return earlier
     if earlier.purged:
         # Beside it: what is purged need not be there, and these must.
-        return put_withdrawal(store, replace(withdrawal, takedown=f"{withdrawal.takedown}.again", shards=new))
+        return put_withdrawal(store, replace(withdrawal, takedown=withdrawal.takedown + _AGAIN, shards=new))
     merged = replace(earlier, shards={**earlier.shards, **new})
     _write(store, merged)
     return merged

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.compaction import compact_dataset
 from ummp_assets.datasets.compare import diff_versions
 from ummp_assets.datasets.labels import apply_labels
@@ -18,7 +19,14 @@ from ummp_assets_tests.clean.downloads import raw_row
 from ummp_assets_tests.datasets.batches import TOPIC, texts
 from ummp_assets_tests.datasets.test_labels import label, put_labels
 from ummp_assets_tests.datasets.test_promotion import commit_rows, document
-from ummp_assets_tests.datasets.test_takedown import NOW, commit_all, put_takedowns
+from ummp_assets_tests.datasets.test_takedown import (
+    NOW,
+    SECRET,
+    TWIN,
+    commit_all,
+    put_batch_with_twin,
+    put_takedowns,
+)
 
 
 def test_diff_names_each_change_with_its_cause(store: ObjectStore, index: Index, settings: Settings) -> None:
@@ -72,3 +80,18 @@ def test_diff_after_a_purge_names_what_was_stored_and_nothing_else(
     receipt = read_receipt(store, takedown)
     assert receipt is not None
     assert [sample["outcome"] for sample in receipt["samples"]] == ["stored", "stored", "duplicate", "filtered"]
+
+
+def test_diff_after_a_purge_names_what_a_commit_took_away_that_came_upon_an_order(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    """That version adds no batch of takedowns: the withdrawal of its shards leads to the receipt."""
+    commit_all(store, index, settings, 1, [SECRET, *texts("birds", 3)], 0)
+    batch = put_batch_with_twin(store, settings)
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(TWIN.uri))]), now=NOW)
+    commit_batch(store, index, settings, batch)
+    before = diff_versions(store, "birds", 1, 3)
+    purge_withdrawn(store, NOW + timedelta(days=3650))
+    assert diff_versions(store, "birds", 1, 3) == before
+    (removed,) = (item for item in before.differences if item.kind == "removed")
+    assert (removed.sample_id, removed.version, removed.reason) == (f"{TOPIC}~0~0", 3, "asked by the author")

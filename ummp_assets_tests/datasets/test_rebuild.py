@@ -12,7 +12,7 @@ from ummp_assets.datasets.promote import RunStages
 from ummp_assets.datasets.rebuild import rebuild_version
 from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.takedown import apply_takedowns
-from ummp_assets.datasets.versions import read_version
+from ummp_assets.datasets.versions import read_shards, read_version
 from ummp_assets.errors import InvalidInput
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange
@@ -87,6 +87,19 @@ def test_labels_that_changed_nothing_when_they_came_hold_in_a_rebuild(
     )
     for number in range(1, read_version(store, "birds").version + 1):
         assert rebuild_version(store, settings, "birds", number, stages).is_identical, number
+
+
+def test_repair_brings_back_what_only_earlier_versions_hold(
+    history: dict[str, tuple[int, Sequence[Sample], int]], store: ObjectStore, settings: Settings
+) -> None:
+    """A reader of any version is told to rebuild the dataset, and that is its newest version."""
+    lost = next(read_shards(store, read_version(store, "birds", 1))).path
+    whole = store.read(lost)
+    store.delete(lost)
+    assert rebuild_version(store, settings, "birds", FAN_IN + 2, _stages_of(history)).damaged == ()
+    rebuilt = rebuild_version(store, settings, "birds", FAN_IN + 2, _stages_of(history), repair=True)
+    assert rebuilt.damaged == rebuilt.repaired == (lost,)
+    assert store.read(lost) == whole
 
 
 def test_rebuild_names_the_samples_that_other_code_changes(

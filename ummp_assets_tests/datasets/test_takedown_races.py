@@ -5,6 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pytest
+
 from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.compaction import compact_dataset
 from ummp_assets.datasets.reader import open_dataset
@@ -12,6 +14,7 @@ from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.splits import SPLITS
 from ummp_assets.datasets.standing_orders import record_takedowns
 from ummp_assets.datasets.takedown import apply_takedowns
+from ummp_assets.errors import ManifestCorrupt
 from ummp_assets.settings import DatasetSettings, Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.local_store import LocalStore
@@ -83,6 +86,20 @@ def test_a_compaction_begins_again_when_a_takedown_purged_what_it_was_to_merge(
     assert merged is not None
     assert (merged.version, merged.cause, merged.rows) == (4, "compaction", 6)
     assert files_with(store, SECRET.content) == []
+
+
+def test_a_reader_of_what_was_purged_is_told_of_the_takedown(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    settings = settings.model_copy(
+        update={"datasets": DatasetSettings(purge_delay_hours=0, test_fraction=0, validation_fraction=0)}
+    )
+    commit_all(store, index, settings, 1, [SECRET, *texts("birds", 3)], 0)
+    batches = open_dataset("birds", settings=settings).iter_batches()
+    order = put_takedowns(store, 1, [("uri", str(SECRET.uri))])
+    apply_takedowns(store, index, settings, order, now=NOW)
+    with pytest.raises(ManifestCorrupt, match=f"the takedown {order} withdrew the versions of birds .* Open the new"):
+        next(iter(batches))
 
 
 def test_a_takedown_during_commits_never_leaves_the_row(store: ObjectStore, index: Index, settings: Settings) -> None:
