@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pytest
 from ummp_assets.datasets.labels import apply_labels
 from ummp_assets.datasets.takedown import apply_takedowns
 from ummp_assets.datasets.versions import read_shards, read_version, version_path
-from ummp_assets.settings import Settings
-from ummp_assets.storage.index import Index
-from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.settings import Settings, load_settings
+from ummp_assets.storage.index import Index, open_index
+from ummp_assets.storage.objects import ObjectStore, open_store
 from ummp_assets_tests.clean.downloads import raw_row
 from ummp_assets_tests.cli.conftest import Ummp
 from ummp_assets_tests.datasets.test_labels import label, put_labels
@@ -21,13 +22,23 @@ from ummp_assets_tests.datasets.test_promotion import TOPIC, commit_rows, docume
 from ummp_assets_tests.datasets.test_takedown import NOW, put_takedowns
 
 
-@pytest.fixture
-def docs(store: ObjectStore, index: Index, settings: Settings) -> ObjectStore:
-    """A store whose dataset `docs` has three versions: of a batch, of another, of a label."""
+@pytest.fixture(scope="module")
+def home_with_docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose dataset `docs` has three versions: of a batch, of another, of a label."""
+    settings = load_settings(home=tmp_path_factory.mktemp("docs") / "home", store_fsync=False)
+    store, index = open_store(settings), open_index(settings)
     commit_rows(store, index, settings, 1, [raw_row(number, document(number)) for number in range(4)], 0)
     commit_rows(store, index, settings, 2, [raw_row(number, document(number)) for number in range(10, 12)], 10)
     apply_labels(store, index, settings, put_labels(store, 1, [label("docs", "sample_id", f"{TOPIC}~0~1", '"good"')]))
-    return store
+    index.close()
+    return settings.home_path
+
+
+@pytest.fixture
+def docs(home_with_docs: Path, settings: Settings) -> ObjectStore:
+    """A copy of it for one test: to be named before `index`, which opens what is copied."""
+    shutil.copytree(home_with_docs, settings.home_path)
+    return open_store(settings)
 
 
 def test_diff_says_what_changed_and_why(ummp: Ummp, docs: ObjectStore, index: Index, settings: Settings) -> None:
