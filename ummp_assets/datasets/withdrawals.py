@@ -8,6 +8,7 @@ from datetime import datetime
 from ummp_assets.datasets.versions import dataset_path, list_datasets
 from ummp_assets.errors import ObjectNotFound
 from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import find_manifest
 
 __all__ = ["Withdrawal", "is_withdrawn", "purge_withdrawn", "put_withdrawal", "read_withdrawals"]
 
@@ -84,16 +85,29 @@ def is_withdrawn(store: ObjectStore, dataset: str, version: int) -> Withdrawal |
 
 def purge_withdrawn(store: ObjectStore, now: datetime) -> list[str]:
     """Delete the shards of withdrawn versions whose time has come, and return their paths; a repeated call deletes
-    nothing more."""
+    nothing more.
+
+    A shard that a stage still names stays until it is erased from there, since its other rows are read for that.
+    """
     deleted: list[str] = []
     for dataset in list_datasets(store):
         for item in read_withdrawals(store, dataset):
             if not item.purged and datetime.fromisoformat(item.purge_after) <= now:
-                for path in sorted(item.shards):
+                free = [path for path in sorted(item.shards) if not _is_named(store, path)]
+                for path in free:
                     store.delete(path)
-                    deleted.append(path)
-                _write(store, replace(item, purged=True))
+                deleted += free
+                # Unless the takedown has withdrawn more meanwhile.
+                if len(free) == len(item.shards) and _parse(store.read(_path(item))) == item:
+                    _write(store, replace(item, purged=True))
     return deleted
+
+
+def _is_named(store: ObjectStore, path: str) -> bool:
+    """Return whether the stage in whose folder a shard stands names it."""
+    folder, stage, batch, _ = path.split("/")
+    manifest = find_manifest(store, stage, batch) if folder == "stages" else None
+    return manifest is not None and any(path == entry.path for item in manifest.tables.values() for entry in item)
 
 
 def _parse(data: bytes) -> Withdrawal:

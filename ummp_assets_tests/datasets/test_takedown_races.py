@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,13 +15,15 @@ from ummp_assets.datasets.shards import write_shards
 from ummp_assets.datasets.splits import SPLITS
 from ummp_assets.datasets.standing_orders import record_takedowns
 from ummp_assets.datasets.takedown import apply_takedowns
+from ummp_assets.datasets.versions import read_version
+from ummp_assets.datasets.withdrawals import purge_withdrawn
 from ummp_assets.errors import ManifestCorrupt
 from ummp_assets.settings import DatasetSettings, Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import read_manifest, read_table
-from ummp_assets_tests.datasets.batches import Sample, put_batch, texts
+from ummp_assets_tests.datasets.batches import TOPIC, Sample, put_batch, texts
 from ummp_assets_tests.datasets.test_takedown import (
     NOW,
     SECRET,
@@ -32,10 +35,18 @@ from ummp_assets_tests.datasets.test_takedown import (
 
 
 class _RacingStore(LocalStore):
-    """Calls a function once: right behind the first version that is put, or before the first shard that is read."""
+    """Calls a function once: right behind the first version or withdrawal that is put, or before the first shard that
+    is read."""
 
     after_version: Callable[[], object] | None = None
     before_shard: Callable[[], object] | None = None
+    after_withdrawal: Callable[[], object] | None = None
+
+    def write(self, path: str, data: bytes) -> None:
+        super().write(path, data)
+        if self.after_withdrawal and "/withdrawals/" in path:
+            call, self.after_withdrawal = self.after_withdrawal, None
+            call()
 
     def create(self, path: str, data: bytes) -> bool:
         made = super().create(path, data)
@@ -85,6 +96,24 @@ def test_a_compaction_begins_again_when_a_takedown_purged_what_it_was_to_merge(
 
     assert merged is not None
     assert (merged.version, merged.cause, merged.rows) == (4, "compaction", 6)
+    assert files_with(store, SECRET.content) == []
+
+
+@pytest.mark.parametrize("purge_delay_hours", [0, 24])
+def test_a_takedown_ends_though_its_shards_were_to_be_purged_before_it_erased(
+    purge_delay_hours: int, store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    """The other rows of the shard are read to write the stage anew."""
+    settings = settings.model_copy(update={"datasets": DatasetSettings(purge_delay_hours=purge_delay_hours)})
+    commit_all(store, index, settings, 1, [SECRET, *texts("birds", 3)], 0)
+    order = put_takedowns(store, 1, [("uri", str(SECRET.uri))])
+    racing = _RacingStore(Path(store.uri()))
+    late = NOW + timedelta(hours=48)
+    racing.after_withdrawal = lambda: purge_withdrawn(store, late)
+    apply_takedowns(racing, index, settings, order, now=NOW)
+    assert read_version(store, "birds").rows == 3
+    assert read_manifest(store, "training_shards", f"{TOPIC}~00000001").numbers["taken_down"] == 1
+    purge_withdrawn(store, late)
     assert files_with(store, SECRET.content) == []
 
 
