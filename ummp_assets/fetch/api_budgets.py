@@ -19,6 +19,8 @@ __all__ = ["ApiBudgets"]
 
 # How long a thread sleeps while others have all connections to its host.
 _POLL_SECONDS = 0.05
+# Between two pages the share of their host is kept.
+_IDLE_SECONDS = 1.0
 
 
 class ApiBudgets:
@@ -37,6 +39,7 @@ class ApiBudgets:
         self._holder = uuid.uuid4().hex
         self._hosts: dict[str, Host[None]] = {}
         self._renew_at: dict[str, float] = {}
+        self._idle_since: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -54,15 +57,23 @@ class ApiBudgets:
             yield
         finally:
             with self._lock:
-                self._hosts[url.origin].active -= 1
+                host = self._hosts[url.origin]
+                host.active -= 1
+                if not host.active:
+                    self._idle_since[url.origin] = self._monotonic()
 
     def renew(self) -> None:
-        """Keep the shares of hosts that are being asked, if it is time to."""
+        """Keep the shares of hosts that are being asked, and give back the others, if it is time to."""
         with self._lock:
             now = self._monotonic()
             due = [host for host in self._hosts.values() if host.active and now >= self._renew_at[host.origin]]
             if due:
                 self._lease(due)
+            idle = [origin for origin, since in self._idle_since.items() if now - since >= _IDLE_SECONDS]
+            if idle:
+                self._state.release_connections(self._holder, idle)
+            for origin in idle:
+                del self._idle_since[origin], self._renew_at[origin]
 
     def answered(self, url: HttpUrl, *, failure: str | None, rest_seconds: float | None = None) -> None:
         """Take note of what came of a request: `failure` when the host is in trouble; it rests after too many in a row,
@@ -103,16 +114,20 @@ class ApiBudgets:
             if host.not_before > now:
                 return host.not_before - now
             host.count_start(now)
+            self._idle_since.pop(url.origin, None)
             return 0.0
 
     def _lease(self, hosts: list[Host[None]]) -> None:
         now = utc_now().timestamp()
         budgets = {host.origin: (host.rules.max_connections, host.active) for host in hosts}
-        shares = self._state.lease_connections(self._holder, budgets, now=now, expires_at=now + LEASE_SECONDS)
+        # A listing asks for one page after another; what many listings need grows connection by connection.
+        shares = self._state.lease_connections(
+            self._holder, budgets, now=now, expires_at=now + LEASE_SECONDS, only_one_more=True
+        )
         resting = self._state.find_resting(budgets, now=now)
         for host in hosts:
             host.grant(shares[host.origin])
-            again = RENEW_SECONDS if shares[host.origin] else STARVED_SECONDS
+            again = RENEW_SECONDS if shares[host.origin] == host.rules.max_connections else STARVED_SECONDS
             self._renew_at[host.origin] = self._monotonic() + again
             rest = resting.get(host.origin)
             if rest is not None and rest.failing:

@@ -160,7 +160,13 @@ class FetchState:
         self._put(_RESTING, hosts.items())
 
     def lease_connections(
-        self, holder: str, hosts: Mapping[str, tuple[int, int]], *, now: float, expires_at: float
+        self,
+        holder: str,
+        hosts: Mapping[str, tuple[int, int]],
+        *,
+        now: float,
+        expires_at: float,
+        only_one_more: bool = False,
     ) -> dict[str, int]:
         """Take or renew a share of each host's connections for one running fetch; return how many it may have.
 
@@ -171,6 +177,8 @@ class FetchState:
         ----------
         hosts:
             By origin, the host's budget and how many connections the holder has open now.
+        only_one_more:
+            Whether the holder wants no more than one beside those.
         """
         shares: dict[str, int] = {}
         for chunk in _batched(sorted(hosts)):
@@ -188,7 +196,8 @@ class FetchState:
                     budget, active = hosts[origin]
                     others = taken.get(origin, [])
                     fair = max(1, budget // (len(others) + 1))
-                    shares[origin] = max(0, min(max(fair, active), budget - sum(others)))
+                    wanted = active + 1 if only_one_more else max(fair, active)
+                    shares[origin] = max(0, min(wanted, budget - sum(others)))
                 rows = [
                     {"origin": origin, "holder": holder, "connections": shares[origin], "expires_at": expires_at}
                     for origin in chunk
