@@ -157,6 +157,11 @@ class FetchSettings(BaseModel):
     host_rest_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
         300.0, description="How long a host rests that failed again and again."
     )
+    max_host_wait_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        3_600.0,
+        description="Requests that a host's crawl-delay or requests_per_second would keep waiting for longer are dead: "
+        "host_unavailable, ready for redrive.",
+    )
     hosts: dict[str, HostSettings] = Field(
         default_factory=dict, description="Rules and credentials by host[:port], as JSON."
     )

@@ -84,6 +84,13 @@ class Host(Generic[_Item]):
             self.granted = min(connections, 1)
             self.interval_seconds = max(self.interval_seconds, self.robots.crawl_delay_seconds)
 
+    def take_excess(self, max_wait_seconds: float) -> list[_Item]:
+        """Take back what would wait longer than so long at the host's pace, the last first."""
+        if not self.interval_seconds:
+            return []
+        most = max(1, int(max_wait_seconds / self.interval_seconds))
+        return [self.waiting.pop() for _ in range(len(self.waiting) - most)]
+
     def count_start(self, now: float) -> None:
         """A request begins: the next one may follow after the interval."""
         self.active += 1

@@ -124,6 +124,8 @@ class HttpFetcher:
         now = self._monotonic()
         if now >= self._policy.next_renewal:
             self._policy.renew()
+            for host in list(self._queues.hosts.values()):
+                self._give_up_excess(host)
         if now >= self._next_look:
             self._look_for_stalled(now)
         self._start_transfers(now)
@@ -247,6 +249,7 @@ class HttpFetcher:
             self._redirect(download, transfer.handle.getinfo(pycurl.REDIRECT_URL))
         elif download.robots_of is not None:
             self._gate.answered(download.robots_of, transfer.status or 0, download)
+            self._give_up_excess(download.robots_of)
         elif transfer.status == 304 and download.stored is not None:
             self._not_modified(transfer, download.stored)
         else:
@@ -326,6 +329,12 @@ class HttpFetcher:
             for held in self._gate.failed(host, download, reason):
                 self._give_up(held, reason, f"{detail} at {ROBOTS_PATH}")
         download.body.discard()
+
+    def _give_up_excess(self, host: Host[Download]) -> None:
+        """Let no host hold up its batch for hours: what would wait too long for its turn is left for a redrive."""
+        for download in host.take_excess(self._settings.max_host_wait_seconds):
+            pace = f"The host lets one request pass every {host.interval_seconds:g} s"
+            self._give_up(download, Reason.HOST_UNAVAILABLE, f"{pace}: longer than fetch.max_host_wait_seconds")
 
     def _finish(self, request: FetchRequest, result: Result) -> None:
         self.pending -= 1

@@ -9,6 +9,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,6 +183,14 @@ def test_crawl_delay_is_kept(fetch: Fetch) -> None:
     assert all(after - before >= 0.28 for before, after in pairwise(times))
 
 
+def test_requests_that_a_crawl_delay_would_hold_up_for_too_long_are_left_for_a_redrive(fetch: Fetch) -> None:
+    with serving(_serve_text, robots="User-agent: *\nCrawl-delay: 0.4\n") as server:
+        uris = [f"{server.url}/{n}" for n in range(10)]
+        samples, outcomes = fetch(*uris, max_host_wait_seconds=1.0)
+    assert [row["uri"] for row in samples] == uris[:2]
+    assert outcomes == [(str(n), "host_unavailable") for n in range(2, 10)]
+
+
 def test_rules_for_our_name_win_over_those_for_all() -> None:
     text = "User-agent: *\nAllow: /\n\nUser-agent: ummp\nDisallow: /x\n"
     rules = read_robots(StoredRobots(200, text, 1_700_000_000.0), "ummp")
@@ -272,7 +281,7 @@ def test_runs_of_one_deployment_share_a_hosts_budget(store: ObjectStore, index: 
 
 def test_shares_never_exceed_the_budget_and_even_out(index: Index) -> None:
     state = FetchState(index)
-    lease = {"now": 100.0, "expires_at": 120.0}
+    lease: dict[str, Any] = {"now": 100.0, "expires_at": 120.0}
     assert state.lease_connections("a", {"http://x": (8, 0)}, **lease) == {"http://x": 8}
     assert state.lease_connections("b", {"http://x": (8, 0)}, **lease) == {"http://x": 0}
     assert state.lease_connections("a", {"http://x": (8, 6)}, **lease) == {"http://x": 6}
