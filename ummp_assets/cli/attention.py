@@ -3,7 +3,7 @@
 from ummp_assets.cli.stack.home import running_state
 from ummp_assets.cli.stack.web_ui import WebUi
 from ummp_assets.errors import Permanent
-from ummp_assets.messages.attempts import MAX_ATTEMPTS
+from ummp_assets.messages.attempts import LOOKED_AT, MAX_ATTEMPTS
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.progress import done_through
 from ummp_assets.messages.ranges import Batch, batch_key, next_offsets
@@ -15,8 +15,6 @@ from ummp_assets.storage.abandoned import is_abandoned
 from ummp_assets.storage.objects import ObjectStore
 
 __all__ = ["exhausted_batches", "topic_problem"]
-
-_LOOKED_AT = 100
 
 
 def topic_problem(topic: str, last: Batch | None, ends: TopicEnds | None) -> str | None:
@@ -66,5 +64,5 @@ def _unfinished(store: ObjectStore, topic: str) -> list[str]:
     """Return the batches of a topic from the first on that is not done; later ones among them may be."""
     first = done_through(store, topic) + 1
     last = OffsetLog(store).last(topic, first - 1)
-    numbers = range(first, min(last.number if last else 0, first + _LOOKED_AT) + 1)
+    numbers = range(first, min(last.number if last else 0, first + LOOKED_AT) + 1)
     return [key for key in (batch_key(topic, number) for number in numbers) if not is_abandoned(store, key)]

@@ -11,7 +11,7 @@ from datetime import datetime
 import dagster as dg
 from dagster import DagsterRunStatus, RunRecord
 
-from ummp_assets.messages.attempts import MAX_ATTEMPTS, wait_seconds
+from ummp_assets.messages.attempts import LOOKED_AT, MAX_ATTEMPTS, wait_seconds
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.progress import done_through, is_done
 from ummp_assets.messages.ranges import Batch, batch_key
@@ -19,7 +19,6 @@ from ummp_assets.storage.objects import ObjectStore
 
 __all__ = ["Reruns", "find_reruns"]
 
-_LOOKED_AT = 100
 _WILL_RETRY_TAG = "dagster/will_retry"
 
 _MISSED_RETRY_SECONDS = 20.0
@@ -70,7 +69,7 @@ def find_reruns(
     first = done_through(store, topic) + 1
     due: list[tuple[Batch, int]] = []
     exhausted: list[str] = []
-    for number in range(first, min(last_number, first + _LOOKED_AT) + 1):
+    for number in range(first, min(last_number, first + LOOKED_AT) + 1):
         key = batch_key(topic, number)
         if is_done(store, key, stages):
             continue

@@ -5,7 +5,10 @@ from ummp_assets.messages.replays import source_topic
 from ummp_assets.messages.topics import Role, topic_names
 from ummp_assets.settings import Settings
 
-__all__ = ["MAX_ATTEMPTS", "explain_exhausted", "wait_seconds"]
+__all__ = ["LOOKED_AT", "MAX_ATTEMPTS", "explain_exhausted", "wait_seconds"]
+
+LOOKED_AT = 100
+"""Batches of a topic, from the first on that is not done, among which failed ones are looked for."""
 
 MAX_ATTEMPTS = 25
 """Failed runs of a batch after which a person has to look: the first, and 24 repetitions in about a day."""
