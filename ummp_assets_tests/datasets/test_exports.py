@@ -16,7 +16,7 @@ from ummp_assets.datasets.exports.exporting import export_version
 from ummp_assets.datasets.exports.jsonl import export_jsonl
 from ummp_assets.datasets.exports.mds import export_mds
 from ummp_assets.datasets.exports.parquet import export_parquet
-from ummp_assets.datasets.exports.webdataset import export_webdataset
+from ummp_assets.datasets.exports.webdataset import export_webdataset, sample_key
 from ummp_assets.datasets.reader import Dataset, open_dataset
 from ummp_assets.errors import InvalidInput
 from ummp_assets.settings import DatasetSettings, load_settings
@@ -92,6 +92,13 @@ def test_webdataset_loads_texts_and_sounds(datasets: dict[str, Dataset], tmp_pat
     (tar,) = export_webdataset(datasets["audio"], tmp_path / "audio")
     lengths = [row[2] for row in load("webdataset", script, tar)]
     assert lengths[3:] == [5 * (number + 1) for number in range(3, _COUNTS["audio"])]
+
+
+def test_members_whose_names_differ_in_dots_and_slashes_stay_samples_of_their_own() -> None:
+    names = ["a.b", "a_b", "a/b", "a%2Fb", "a"]
+    keys = [sample_key(f"ummp.requests.normal~0~7~{name}") for name in names]
+    assert len(set(keys)) == len(names)
+    assert not any({".", "/"} & set(key) for key in keys)
 
 
 def test_mds_loads_in_streaming(datasets: dict[str, Dataset], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from ummp_assets.datasets.exports.samples import OnRows, iter_samples
 from ummp_assets.datasets.reader import Dataset
 
-__all__ = ["export_webdataset"]
+__all__ = ["export_webdataset", "sample_key"]
 
 _DEFAULT_TAR_BYTES = 256 * 2**20
 
@@ -55,14 +55,22 @@ def export_webdataset(
 
 def _add(tar: tarfile.TarFile, sample: dict[str, Any], lossless_images: str) -> None:
     for suffix, data in _parts(sample, lossless_images):
-        member = tarfile.TarInfo(f"{_key(sample['sample_id'])}.{suffix}")
+        member = tarfile.TarInfo(f"{sample_key(sample['sample_id'])}.{suffix}")
         member.size = len(data)
         tar.addfile(member, io.BytesIO(data))
 
 
-def _key(sample_id: str) -> str:
-    # Everything behind the first dot of a file's base name is its part.
-    return sample_id.replace(".", "_").replace("/", "_")
+def sample_key(sample_id: str) -> str:
+    """Return what the names of a sample's files begin with: everything behind the first dot of one is its part.
+
+    In the name of an archive's member dots and slashes are quoted, so that `a.b` and `a_b` stay two samples.
+
+    >>> sample_key("ummp.requests.normal~0~17~page/2.txt")
+    'ummp_requests_normal~0~17~page%2F2%2Etxt'
+    """
+    topic, partition, offset, *member = sample_id.split("~", 3)
+    quoted = [name.replace("%", "%25").replace(".", "%2E").replace("/", "%2F") for name in member]
+    return "~".join([topic.replace(".", "_"), partition, offset, *quoted])
 
 
 def _parts(sample: dict[str, Any], lossless_images: str) -> Iterator[tuple[str, bytes]]:
