@@ -33,10 +33,12 @@ def to_tf(
     dataset: "Dataset", batch_rows: int, shuffle_seed: int | None, part: Part, options: InputOptions | None
 ) -> Any:
     """Return a `tf.data.Dataset` of model inputs; see `Dataset.to_tf`."""
-    tf = _import("tensorflow", "tensorflow")
-    example = next(iter(InputStream(dataset.iter_batches(min(batch_rows, 2)), options)), None)
-    if example is None:
+    if not len(dataset):
         raise InvalidInput(f"the split {dataset.split} of {dataset.version.dataset} has no row to take the shapes from")
+    # Raises for several modalities: a `tf.data.Dataset` has one signature.
+    _ = dataset.schema
+    tf = _import("tensorflow", "tensorflow")
+    example = next(iter(InputStream(dataset.iter_batches(min(batch_rows, 2)), options)))
     kinds = {name: value.dtype if hasattr(value, "dtype") else tf.string for name, value in example.items()}
     signature = {
         name: tf.TensorSpec((None, *[None] * (np.ndim(value) - 1)), kinds[name]) for name, value in example.items()

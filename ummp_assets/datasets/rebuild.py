@@ -5,9 +5,9 @@ clean stages, features, shards and versions run anew over the stored `requests` 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -59,6 +59,8 @@ class Rebuilt:
     added, removed, changed:
         Sample ids that only the rebuilt version has, that only the committed one has, and whose values differ. Rows of
         a damaged shard that came out otherwise count as added.
+    other_rules:
+        Rules and code of stages that had other versions then, by name: those of then, and those of now.
     damaged, repaired:
         Paths of the version's shards that are missing or damaged, with `repair` also of those that only earlier
         versions have, and of those that were put in place again.
@@ -71,6 +73,7 @@ class Rebuilt:
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
+    other_rules: Mapping[str, tuple[Sequence[str], Sequence[str]]] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
     repaired: tuple[str, ...] = ()
 
@@ -191,8 +194,15 @@ def _compare(
         added=tuple(sorted(after.keys() - before.keys())),
         removed=tuple(sorted(before.keys() - after.keys())),
         changed=tuple(sorted(sample_id for sample_id in shared if before[sample_id] != after[sample_id])),
+        other_rules=_other_rules(committed, rebuilt) if rebuilt else {},
         damaged=tuple(shard.path for shard in damaged),
     )
+
+
+def _other_rules(committed: DatasetVersion, rebuilt: DatasetVersion) -> dict[str, tuple[Sequence[str], Sequence[str]]]:
+    before, now = ({**version.code_versions, **version.rules} for version in (committed, rebuilt))
+    names = sorted(before.keys() | now.keys())
+    return {name: (before.get(name, ()), now.get(name, ())) for name in names if before.get(name) != now.get(name)}
 
 
 def _shards_until(store: ObjectStore, version: DatasetVersion) -> list[Shard]:

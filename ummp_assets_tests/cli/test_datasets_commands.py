@@ -72,6 +72,8 @@ def test_rebuild_gives_the_same_version_and_names_what_other_settings_change(umm
     assert other.code == 1
     assert "docs v1 would be another one now" in other.out
     assert f"removed {TOPIC}~0~0" in other.out
+    split = ummp.here("datasets", "rebuild", "docs", "--version", "1", UMMP_DATASETS__VALIDATION_FRACTION="0.9")
+    assert "split was 1 seed=ummp validation=0.05 test=0.05, is 1 seed=ummp validation=0.9" in split.out
 
 
 def test_rebuild_repairs_shards_that_are_missing_or_damaged(ummp: Ummp, docs: ObjectStore) -> None:

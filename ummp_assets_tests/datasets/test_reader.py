@@ -64,6 +64,8 @@ def test_to_arrow_and_to_pandas_hold_the_chosen_columns(mixed: Settings) -> None
 def test_to_arrow_of_mixed_modalities_says_to_choose_one(mixed: Settings) -> None:
     with pytest.raises(InvalidInput, match="audio, image, text samples, whose columns differ: choose one"):
         open_dataset("mixed", settings=mixed).to_arrow()
+    with pytest.raises(InvalidInput, match="choose one"):
+        open_dataset("mixed", settings=mixed).to_tf()
 
 
 @pytest.mark.parametrize(

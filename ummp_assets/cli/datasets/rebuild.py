@@ -1,5 +1,6 @@
 """`ummp datasets rebuild`: a version made anew from stored messages and raw bytes."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -63,9 +64,14 @@ def _summary(rebuilt: "Rebuilt") -> dict[str, object]:
         "same_rows": rebuilt.has_same_rows,
         "committed_sha256": rebuilt.committed_sha256,
         "rebuilt_sha256": rebuilt.rebuilt_sha256,
+        "other_rules": rebuilt.other_rules,
         "damaged": rebuilt.damaged,
         "repaired": rebuilt.repaired,
     }
+
+
+def _versions(versions: Sequence[str]) -> str:
+    return " and ".join(versions) or "none"
 
 
 def _print(rebuilt: "Rebuilt") -> None:
@@ -83,6 +89,8 @@ def _print(rebuilt: "Rebuilt") -> None:
             console.print(f"  {kind} {sample_id}", soft_wrap=True, markup=False)
         if len(ids) > _SHOWN:
             console.print(f"  ... and {len(ids) - _SHOWN:,} more {kind}: --json lists them")
+    for rule, (before, now) in rebuilt.other_rules.items():
+        console.print(f"  {rule} was {_versions(before)}, is {_versions(now)}", soft_wrap=True, markup=False)
     for path in rebuilt.damaged:
         state = "repaired" if path in rebuilt.repaired else "damaged"
         console.print(f"  {state}: {path}", soft_wrap=True, markup=False)
