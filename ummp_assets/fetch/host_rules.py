@@ -4,6 +4,7 @@ import base64
 import ipaddress
 from dataclasses import dataclass
 
+from ummp_assets.errors import InvalidSettings
 from ummp_assets.fetch.urls import HttpUrl
 from ummp_assets.settings import FetchSettings, HostSettings
 
@@ -28,7 +29,10 @@ class HostRules:
 
 
 def rules_for(settings: FetchSettings, url: HttpUrl) -> HostRules:
-    """Return the rules for a URL's host; an entry for `host:port` wins over one for `host`."""
+    """Return the rules for a URL's host; an entry for `host:port` wins over one for `host`.
+
+    Raises `InvalidSettings` for request headers that cannot be sent.
+    """
     authority = url.origin.partition("://")[2]
     own = settings.hosts.get(authority) or settings.hosts.get(url.hostname) or _NOTHING
     rate = own.requests_per_second
@@ -50,6 +54,8 @@ def _first(own: bool | None, general: bool) -> bool:
 
 def _headers(own: HostSettings) -> tuple[str, ...]:
     lines = [f"{name}: {value.get_secret_value()}" for name, value in own.headers.items()]
+    if not all(line.isascii() for line in lines):
+        raise InvalidSettings("UMMP_FETCH__HOSTS: a header holds characters that are not ASCII")
     if own.username is not None:
         password = own.password.get_secret_value() if own.password else ""
         token = base64.b64encode(f"{own.username}:{password}".encode()).decode()

@@ -102,7 +102,7 @@ class HttpTransfer:
         self._addresses = addresses
         self._max_ratio = settings.unpack.max_ratio
         self._lines: list[bytes] = []
-        self._sent_headers: list[str] = []
+        self._sent_headers: list[str | bytes] = []
         self._http_proxy = upper_case_proxy()
         self.started = ""
         self.handle: Any = pycurl.Curl()
@@ -118,7 +118,7 @@ class HttpTransfer:
         if self._http_proxy:
             self.handle.setopt(pycurl.PROXY, self._http_proxy if download.url.text.startswith("http:") else None)
         own = () if download.redirects and download.left_tls else download.host.rules.headers
-        headers = [*_ALWAYS_SENT, *own, *_conditions(download)]
+        headers = [*_ALWAYS_SENT, *own, *map(_as_received, _conditions(download))]
         if headers != self._sent_headers:
             self.handle.setopt(pycurl.HTTPHEADER, headers)
             self._sent_headers = headers
@@ -304,6 +304,11 @@ def _conditions(download: Download) -> list[str]:
     if stored.etag:
         return [f"If-None-Match: {stored.etag}"]
     return [f"If-Modified-Since: {stored.last_modified}"] if stored.last_modified else []
+
+
+def _as_received(line: str) -> str | bytes:
+    """Return a header with a server's own words; pycurl takes text only if it is ASCII."""
+    return line if line.isascii() else line.encode("latin-1")
 
 
 def _parse_head(lines: list[bytes]) -> tuple[int | None, dict[str, str]]:

@@ -92,6 +92,11 @@ HOSTILE: dict[str, tuple[bytes, dict[str, bytes], dict[str, str]]] = {
         {"1": b"b"},
         {"0": "corrupt_member"},
     ),
+    "millions_of_objects.jsonl": (
+        b'{"text": "a", "n": [' + b"{}," * 1_000_000 + b'{}]}\n{"text": "b"}',
+        {"1": b"b"},
+        {"0": "corrupt_member"},
+    ),
     "year_150000.parquet": (
         _parquet(text=TEXTS, time=pa.array([2**62, 1], pa.timestamp("us"))),
         {"1": b"b"},

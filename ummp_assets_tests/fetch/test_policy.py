@@ -389,6 +389,21 @@ def test_unchanged_objects_come_from_the_store(store: ObjectStore, index: Index,
     assert json.loads(second[0]["evidence"])["unchanged_since"] == {"batch": FIRST, "row": 0}
 
 
+def test_validators_go_back_as_they_came(store: ObjectStore, index: Index, settings: Settings) -> None:
+    """An ETag may hold bytes above ASCII (RFC 9110, 8.8.3): one that did failed each later batch with its URI."""
+
+    def handler(request: Received, connection: socket.socket) -> None:
+        changed = "if-none-match" not in request.headers
+        answer(connection, TEXT if changed else b"", status=200 if changed else 304, headers={"ETag": '"caf\u00e9"'})
+
+    with serving(handler) as server:
+        for batch in (FIRST, SECOND):
+            commit_requests(store, [f"{server.url}/x"], batch)
+            [row] = samples_of(store, download(store, index, settings, batch))
+    assert server.received[1].headers["if-none-match"].encode("latin-1") == '"caf\u00e9"'.encode()
+    assert raw_bytes(store, row) == TEXT
+
+
 def test_unchanged_object_whose_bytes_are_gone_is_fetched_anew(
     store: ObjectStore, index: Index, settings: Settings
 ) -> None:
