@@ -19,7 +19,7 @@ from ummp_assets.messages.replays import is_replay, source_topic
 from ummp_assets.records import Coordinates
 from ummp_assets.storage.objects import ObjectStore
 
-__all__ = ["View", "read_additions"]
+__all__ = ["View", "membership", "read_additions"]
 
 View = tuple[Sequence[Shard], Callable[[str], pa.Schema]]
 """The shards of a version that a reader wants, and the packed schema of its columns by modality."""
@@ -51,7 +51,7 @@ def read_additions(
     shards, schema_of = view_of(versions[-1])
     fresh = [shard for shard in shards if any(map(_is_batch, origins.get(shard.path, ())))]
     batches = {source for shard in fresh for source in origins[shard.path] if _is_batch(source)}
-    is_of_batches = _membership(store, batches)
+    is_of_batches = membership(store, batches)
     held = _held(store, versions, view_of) if _may_be_held(versions, batches) else frozenset()
     for shard in fresh:
         schema = schema_of(shard.modality)
@@ -103,7 +103,7 @@ def _held(
     )
 
 
-def _membership(store: ObjectStore, batches: AbstractSet[str]) -> Callable[[str], bool]:
+def membership(store: ObjectStore, batches: AbstractSet[str]) -> Callable[[str], bool]:
     """Return a test whether a sample's message is in one of the batches."""
     log = OffsetLog(store)
     ranges: dict[tuple[str, int], list[range]] = {}

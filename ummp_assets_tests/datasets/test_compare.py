@@ -10,6 +10,7 @@ from ummp_assets.datasets.compare import diff_versions
 from ummp_assets.datasets.labels import apply_labels
 from ummp_assets.datasets.receipts import read_receipt
 from ummp_assets.datasets.takedown import apply_takedowns
+from ummp_assets.datasets.versions import latest_version
 from ummp_assets.datasets.withdrawals import purge_withdrawn
 from ummp_assets.errors import DatasetNotFound, InvalidInput
 from ummp_assets.settings import Settings
@@ -95,3 +96,25 @@ def test_diff_after_a_purge_names_what_a_commit_took_away_that_came_upon_an_orde
     assert diff_versions(store, "birds", 1, 3) == before
     (removed,) = (item for item in before.differences if item.kind == "removed")
     assert (removed.sample_id, removed.version, removed.reason) == (f"{TOPIC}~0~0", 3, "asked by the author")
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_diff_over_versions_whose_shards_were_purged(
+    is_compacted: bool, store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    """One of the samples that fall stood in the version before, the other came and went in between."""
+    commit_all(store, index, settings, 1, [SECRET, *texts("birds", 3)], 0)
+    commit_all(store, index, settings, 2, [*texts("birds", 3, 3), TWIN], 10)
+    if is_compacted:
+        compact_dataset(store, index, settings, "birds")
+    orders = put_takedowns(store, 1, [("uri", str(SECRET.uri)), ("uri", str(TWIN.uri))])
+    apply_takedowns(store, index, settings, orders, now=NOW)
+    commit_all(store, index, settings, 3, texts("birds", 1, 6), 20)
+    newest = latest_version(store, "birds")
+    before = diff_versions(store, "birds", 1, newest)
+    expected = [(0, "removed", "takedown"), *((offset, "added", "batch") for offset in (10, 11, 12, 20))]
+    assert [(int(item.sample_id.rpartition("~")[2]), item.kind, item.cause) for item in before.differences] == expected
+
+    assert purge_withdrawn(store, NOW + timedelta(days=30))
+
+    assert diff_versions(store, "birds", 1, newest) == before
