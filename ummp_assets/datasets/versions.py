@@ -36,6 +36,7 @@ __all__ = [
 
 FORMAT = 1
 _NAMES = "dataset-names"
+_REPAIR = "`ummp datasets scrub --repair` restores it from a replica."
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +182,9 @@ class DatasetVersion:
                 fields[name] = {key: tuple(values) for key, values in fields[name].items()}
             version = cls(**fields)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ManifestCorrupt(f"{address} is no manifest of a dataset version: {error}") from error
+            raise ManifestCorrupt(f"{address} is no manifest of a dataset version: {error}. {_REPAIR}") from error
         if version.sha256 != digest:
-            raise ManifestCorrupt(f"{address} was changed after it was written: its sha256 is not {digest}")
+            raise ManifestCorrupt(f"{address} was changed after it was written: its sha256 is not {digest}. {_REPAIR}")
         return version
 
 
@@ -274,10 +275,10 @@ def read_shard_list(store: ObjectStore, item: ShardList) -> list[Shard]:
     try:
         data = store.read(item.path)
         if hashlib.sha256(data).hexdigest() != item.sha256:
-            raise ManifestCorrupt(f"shard list {store.uri(item.path)} was changed after it was written")
+            raise ManifestCorrupt(f"shard list {store.uri(item.path)} was changed after it was written. {_REPAIR}")
         return [Shard(**entry) for entry in json.loads(data)]
     except ObjectNotFound as error:
-        raise ManifestCorrupt(f"{error}, a shard list") from error
+        raise ManifestCorrupt(f"{error}, a shard list. {_REPAIR}") from error
 
 
 def write_shard_list(store: ObjectStore, dataset: str, shards: Sequence[Shard]) -> ShardList:

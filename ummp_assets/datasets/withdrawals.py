@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from ummp_assets.datasets.versions import dataset_path, list_datasets
-from ummp_assets.errors import ObjectNotFound
+from ummp_assets.errors import ManifestCorrupt, ObjectNotFound
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import find_manifest
 
@@ -57,7 +57,7 @@ def put_withdrawal(store: ObjectStore, withdrawal: Withdrawal) -> Withdrawal:
     A repeated call, which no longer finds shards that were purged, loses none.
     """
     try:
-        earlier = _parse(store.read(_path(withdrawal)))
+        earlier = _read(store, _path(withdrawal))
     except ObjectNotFound:
         _write(store, withdrawal)
         return withdrawal
@@ -75,7 +75,7 @@ def put_withdrawal(store: ObjectStore, withdrawal: Withdrawal) -> Withdrawal:
 def read_withdrawals(store: ObjectStore, dataset: str) -> list[Withdrawal]:
     """Return all withdrawals of a dataset, in order of their takedowns."""
     found = store.list(dataset_path(dataset, _FOLDER))
-    return [_parse(store.read(info.path)) for info in found]
+    return [_read(store, info.path) for info in found]
 
 
 def is_withdrawn(store: ObjectStore, dataset: str, version: int) -> Withdrawal | None:
@@ -98,7 +98,7 @@ def purge_withdrawn(store: ObjectStore, now: datetime) -> list[str]:
                     store.delete(path)
                 deleted += free
                 # Unless the takedown has withdrawn more meanwhile.
-                if len(free) == len(item.shards) and _parse(store.read(_path(item))) == item:
+                if len(free) == len(item.shards) and _read(store, _path(item)) == item:
                     _write(store, replace(item, purged=True))
     return deleted
 
@@ -110,8 +110,14 @@ def _is_named(store: ObjectStore, path: str) -> bool:
     return manifest is not None and any(path == entry.path for item in manifest.tables.values() for entry in item)
 
 
-def _parse(data: bytes) -> Withdrawal:
-    return Withdrawal(**json.loads(data))
+def _read(store: ObjectStore, path: str) -> Withdrawal:
+    data = store.read(path)
+    try:
+        return Withdrawal(**json.loads(data))
+    except (ValueError, TypeError) as error:
+        raise ManifestCorrupt(
+            f"{store.uri(path)} says no more which versions a takedown withdrew: {error}. Put it back from a replica."
+        ) from error
 
 
 def _write(store: ObjectStore, withdrawal: Withdrawal) -> None:

@@ -10,7 +10,14 @@ import pytest
 from ummp_assets.datasets.commit import commit_batch
 from ummp_assets.datasets.reader import open_dataset
 from ummp_assets.datasets.shards import write_shards
-from ummp_assets.datasets.versions import Column, DatasetVersion, list_datasets, read_shards, read_version
+from ummp_assets.datasets.versions import (
+    Column,
+    DatasetVersion,
+    dataset_path,
+    list_datasets,
+    read_shards,
+    read_version,
+)
 from ummp_assets.errors import BatchAbandoned, DatasetNotFound, ManifestCorrupt, SchemaConflict, UnsupportedFormat
 from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index
@@ -150,6 +157,16 @@ def test_a_manifest_of_a_newer_format_says_upgrade(store: ObjectStore, index: In
     store.write(path, store.read(path).replace(b'"format": 1', b'"format": 99'))
     with pytest.raises(UnsupportedFormat, match="upgrade"):
         read_version(store, "birds", 1)
+
+
+@pytest.mark.parametrize("path", ["v1/manifest.json", "withdrawals/ummp.takedowns~00000001.json"])
+def test_a_damaged_document_is_named_with_its_repair(
+    path: str, store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    commit(store, index, settings, put_batch(store, 1, texts("birds", 3)))
+    store.write(dataset_path("birds", path), b"{")
+    with pytest.raises(ManifestCorrupt, match=rf"{path} .*(scrub --repair|from a replica)"):
+        open_dataset("birds", settings=settings)
 
 
 def test_an_unknown_version_names_those_that_exist(store: ObjectStore, index: Index, settings: Settings) -> None:
