@@ -21,6 +21,7 @@ from ummp_assets.fetch.collecting import collect
 from ummp_assets.fetch.fetched import Attempt, Fetched, FetchRequest
 from ummp_assets.fetch.modality import TABLE
 from ummp_assets.fetch.source_errors import SourceError
+from ummp_assets.fetch.unpack import MemberNames
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import FetchSettings
 
@@ -102,8 +103,11 @@ def _read_rows(engine: sa.Engine, query: str, timeout_seconds: float) -> Iterato
             statement = sa.text(_literal(query))
             # As objects: otherwise a NULL turns a column of integers into floats, and bytes are taken for text.
             for piece in pd.read_sql(statement, streaming, chunksize=_ROWS_AT_ONCE, dtype=object, coerce_float=False):
-                for row in piece.to_dict("records"):
-                    yield {str(name): value for name, value in row.items()}
+                # Two columns may have one name: the second is `name#2`.
+                unique = MemberNames()
+                names = [unique.take(str(name)) for name in piece.columns]
+                for values in piece.itertuples(index=False, name=None):
+                    yield dict(zip(names, values, strict=True))
                 if time.monotonic() > over:
                     raise SourceError(Reason.TIMED_OUT, _TOO_SLOW)
         except (SQLAlchemyError, pd.errors.DatabaseError) as error:

@@ -213,6 +213,12 @@ def test_databases_are_only_read(database: Path, fetch: Fetch) -> None:
     connection.close()
 
 
+def test_columns_of_one_name_are_both_kept(database: Path, fetch: Fetch) -> None:
+    query = "SELECT 'x' AS text, a.id, b.id FROM pages a, pages b WHERE a.id = 1 AND b.id = 2"
+    [row], _ = fetch(_sql(query), connections={"warehouse": SecretStr(f"sqlite:///{database}")})
+    assert json.loads(row["attributes"]) == {"id": 1, "id#2": 2}
+
+
 def test_endless_query_is_broken_off(database: Path, fetch: Fetch) -> None:
     endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
     _, outcomes = fetch(
