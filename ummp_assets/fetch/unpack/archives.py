@@ -15,9 +15,9 @@ from ummp_assets.reasons import Reason
 __all__ = ["tar_members", "zip_members"]
 
 _ENCRYPTED = 0x1
-_END_OF_DIRECTORY, _END_OF_DIRECTORY_64 = b"PK\x05\x06", b"PK\x06\x06"
 _ENTRY = b"PK\x01\x02"
-_END_SEARCH_BYTES = 65_557 + 76
+_DIRECTORY_SIZE, _END_LOCATION = 5, 9
+_ZIP64_END_BYTES = 76
 _SCAN_BYTES = 1 << 20
 _BROKEN_ZIP = (
     zipfile.BadZipFile,
@@ -46,13 +46,14 @@ _MAX_EXTENDING_BYTES = 1 << 20
 
 def zip_members(file: BinaryIO, limits: Limits) -> Iterator[Member | BrokenMember]:
     """Yield the members of a zip archive (APPNOTE 6.3), in the order of its directory."""
-    if _directory_entries(file, limits.max_members) > limits.max_members:
-        # Python reads the whole directory into memory, 20 million entries of 100 bytes as well.
-        raise UnpackStopped(Reason.ARCHIVE_TOO_LARGE, f"It has more than {limits.max_members} members")
     try:
-        archive = zipfile.ZipFile(file)
+        # Python reads the whole directory into memory, 20 million entries of 100 bytes as well.
+        is_too_long = _directory_entries(file, limits.max_members) > limits.max_members
+        archive = None if is_too_long else zipfile.ZipFile(file)
     except _BROKEN_ZIP as error:
         raise UnpackStopped(Reason.CORRUPT_ARCHIVE, f"It is no zip archive that can be read: {error}") from error
+    if archive is None:
+        raise UnpackStopped(Reason.ARCHIVE_TOO_LARGE, f"It has more than {limits.max_members} members")
     with archive:
         for entry in archive.infolist():
             if entry.filename.endswith("/"):
@@ -131,26 +132,18 @@ class _TarEntry(tarfile.TarInfo):
 def _directory_entries(file: BinaryIO, enough: int) -> int:
     """Return how many entries the directory of a zip file has, at most; more than `enough` are not counted.
 
-    They are counted where they stand, for nobody checks the number that the file gives.
+    They are counted where they stand, for nobody checks the number that the file gives; where that is says the function
+    by which `zipfile` itself finds out. 0 when there is no directory.
     """
-    size = file.seek(0, 2)
-    file.seek(max(0, size - _END_SEARCH_BYTES))
-    tail = file.read()
-    directory_bytes = _directory_bytes(tail)
-    file.seek(max(0, size - directory_bytes - len(tail)))
-    entries, rest = 0, b""
-    while entries <= enough and (piece := file.read(_SCAN_BYTES)):
-        piece = rest + piece
-        entries += piece.count(_ENTRY)
-        rest = piece[1 - len(_ENTRY) :]
+    found = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    entries = 0
+    if found:
+        directory_bytes, end = found[_DIRECTORY_SIZE], found[_END_LOCATION]
+        file.seek(max(0, end - directory_bytes - _ZIP64_END_BYTES))
+        rest = b""
+        while entries <= enough and (piece := file.read(_SCAN_BYTES)):
+            piece = rest + piece
+            entries += piece.count(_ENTRY)
+            rest = piece[1 - len(_ENTRY) :]
     file.seek(0)
     return entries
-
-
-def _directory_bytes(tail: bytes) -> int:
-    """Return the size that the end of a zip file states for its directory; 0 when it states none."""
-    large = tail.rfind(_END_OF_DIRECTORY_64)
-    if large >= 0 and len(tail) >= large + 48:
-        return int.from_bytes(tail[large + 40 : large + 48], "little")
-    end = tail.rfind(_END_OF_DIRECTORY)
-    return int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
