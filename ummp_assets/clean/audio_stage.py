@@ -61,6 +61,7 @@ def clean_audio(store: ObjectStore, index: Index, settings: Settings, batch: str
         rules=RULES,
         max_chunk_rows=_CHUNK_ROWS,
         max_chunk_bytes=_CHUNK_RAW_BYTES,
+        chunks_ahead=_CHUNKS_BESIDE_WORKERS,
     )
     # With the default of ten minutes 14 chunks fit, and so many cores are used.
     longest_bytes = int(4 * rules.max_seconds * rules.sample_rate_hz)

