@@ -21,6 +21,8 @@ _LAST_LEVEL = 4
 _CACHE_BYTES = 160 * 2**20
 # A line of the processor's cache has 512 bits.
 _SLOT_OF_LINE = np.uint64(511)
+# Bits of a band that choose its second and its third slot of a line.
+_LATER_SLOTS = np.uint64(0), np.uint64(9)
 
 METADATA = sa.MetaData()
 
@@ -48,8 +50,8 @@ class _Run:
     Halves take half of the memory, and of a thousand bands that a run of four million does not hold they take one for
     another, whose owner turns out to be unlike.
 
-    A Bloom filter (1970) of two bits and 16 for each entry tells of 98 bands in 100 that the run does not hold them,
-    which spares nearly all of the binary search. Both bits stand in one line of the processor's cache (Putze, Sanders
+    A Bloom filter (1970) of three bits and 16 for each entry tells of 99 bands in 100 that the run does not hold them,
+    which spares nearly all of the binary search. The bits stand in one line of the processor's cache (Putze, Sanders
     and Singler 2007), and the lines of ascending bands follow one another.
     """
 
@@ -58,7 +60,7 @@ class _Run:
         self._bits = max(9, (16 * len(bands)).bit_length())
         self._filter = np.zeros(1 << (self._bits - 3), np.uint8)
         first = _first_slots(bands, self._bits)
-        for slots in (first, _second_slots(first, bands)):
+        for slots in (first, *(_later_slots(first, bands, shift) for shift in _LATER_SLOTS)):
             np.bitwise_or.at(self._filter, *_bit_places(slots))
 
     @property
@@ -68,10 +70,13 @@ class _Run:
     def find(self, wanted: "_Wanted") -> Iterator[tuple[int, list[int]]]:
         """Yield those of the bands that the run holds, each with its owners."""
         slots, places, bits = wanted.first_slots(self._bits)
-        chosen = np.flatnonzero(self._filter[places] & bits)
-        possible = wanted.bands[chosen]
-        places, bits = _bit_places(_second_slots(slots[chosen], possible))
-        possible = possible[(self._filter[places] & bits) != 0]
+        # Signed places, and without a check of bounds: a quarter of the time of `filter[places]`.
+        (chosen,) = (self._filter.take(places, mode="clip") & bits).nonzero()
+        first, possible = slots[chosen], wanted.bands[chosen]
+        for shift in _LATER_SLOTS:
+            places, bits = _bit_places(_later_slots(first, possible, shift))
+            (chosen,) = (self._filter.take(places, mode="clip") & bits).nonzero()
+            first, possible = first[chosen], possible[chosen]
         halves = _upper_halves(possible)
         begins = np.searchsorted(self._halves, halves, "left")
         found = self._halves[np.minimum(begins, len(self._halves) - 1)] == halves
@@ -85,9 +90,9 @@ class _Wanted:
 
     def __init__(self, bands: _Integers) -> None:
         self.bands = bands
-        self._first_slots: dict[int, tuple[_Slots, _Slots, _Bytes]] = {}
+        self._first_slots: dict[int, tuple[_Slots, _Integers, _Bytes]] = {}
 
-    def first_slots(self, bits: int) -> tuple[_Slots, _Slots, _Bytes]:
+    def first_slots(self, bits: int) -> tuple[_Slots, _Integers, _Bytes]:
         """Return the first slot of each band in a filter of 2^bits, its byte, and its bit there."""
         if bits not in self._first_slots:
             slots = _first_slots(self.bands, bits)
@@ -103,12 +108,12 @@ def _first_slots(bands: _Integers, bits: int) -> _Slots:
     return bands.view(np.uint64) >> np.uint64(64 - bits)
 
 
-def _second_slots(first: _Slots, bands: _Integers) -> _Slots:
-    return first & ~_SLOT_OF_LINE | bands.view(np.uint64) & _SLOT_OF_LINE
+def _later_slots(first: _Slots, bands: _Integers, shift: np.uint64) -> _Slots:
+    return first & ~_SLOT_OF_LINE | bands.view(np.uint64) >> shift & _SLOT_OF_LINE
 
 
-def _bit_places(slots: _Slots) -> tuple[_Slots, _Bytes]:
-    return slots >> np.uint64(3), np.uint8(1) << (slots & np.uint64(7)).astype(np.uint8)
+def _bit_places(slots: _Slots) -> tuple[_Integers, _Bytes]:
+    return (slots >> np.uint64(3)).view(np.int64), np.uint8(1) << (slots & np.uint64(7)).astype(np.uint8)
 
 
 class BandRuns:
