@@ -194,7 +194,7 @@ class SignatureIndex:
     def _remove(self, connection: sa.Connection, dataset: str, sample_id: str) -> list[SignedText]:
         """Remove a text and the verdicts that name it; return the texts that lost their owner, in order.
 
-        What led to them stays in the runs, where it names numbers that no text has any more.
+        What led to them, hashes of 64 bits, stays in the runs, where it names numbers that no text has any more.
         """
         candidates = self._led_to(connection, dataset, _id_keys([sample_id]))
         gone = next((text for text in candidates if text.sample_id == sample_id), None)
