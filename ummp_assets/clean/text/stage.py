@@ -53,7 +53,7 @@ def clean_text(store: ObjectStore, index: Index, settings: Settings, batch: str)
     """Clean the text samples of one batch and commit them as stage `clean_text`.
 
     Large batches are cleaned in a process for each core, for most of the work holds the interpreter lock. Measured with
-    200,000 texts: 800 MB on two cores, 150 more for each further one.
+    200,000 texts: 800 to 900 MB on two cores, 150 more for each further one.
 
     Returns
     -------
