@@ -32,8 +32,10 @@ def read_additions(
     versions: Sequence[DatasetVersion],
     view_of: Callable[[DatasetVersion], View],
     batch_rows: int,
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of the last of some versions that the one before the first does not have, packed, in order.
+    is_wanted: Callable[[str], bool],
+) -> Iterator[tuple[list[str], pa.RecordBatch]]:
+    """Yield the rows of the last of some versions that the one before the first does not have, packed, in order, and
+    their sample ids.
 
     Parameters
     ----------
@@ -41,6 +43,8 @@ def read_additions(
         Versions that follow one another; shards of the last one only are read for their rows.
     view_of:
         Returns what the reader wants of a version.
+    is_wanted:
+        Tells by its id whether a sample is.
 
     Raises
     ------
@@ -58,9 +62,13 @@ def read_additions(
         columns = [*schema.names, _ID]
         for rows in read_shard(store, shard.path, shard.footer_sha256, columns=columns, batch_rows=batch_rows):
             ids = rows.column(_ID).to_pylist()
-            chosen = [number for number, name in enumerate(ids) if name not in held and is_of_batches(name)]
+            chosen = [
+                number
+                for number, name in enumerate(ids)
+                if name not in held and is_of_batches(name) and is_wanted(name)
+            ]
             if chosen:
-                yield conform(_pick(rows, chosen), schema)
+                yield [ids[number] for number in chosen], conform(_pick(rows, chosen), schema)
 
 
 def _origins(versions: Sequence[DatasetVersion]) -> dict[str, frozenset[str]]:

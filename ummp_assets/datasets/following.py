@@ -1,6 +1,7 @@
 """Reading on as versions come: each new sample once, for training that does not end with an epoch."""
 
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ class FollowStream:
     identity:
         What is read of the dataset, whatever its version.
     part:
-        The share of this process: of the rows that a version adds, every `part.count`th.
+        The share of this process: of the rows that later versions add, those whose ids' hashes say so.
     settings:
         Where ready events come from. Without them, or when no broker answers, the store is asked twice a second.
     idle_seconds:
@@ -63,7 +64,8 @@ class FollowStream:
         self._batch_rows, self._part, self._idle_seconds = batch_rows, part, idle_seconds
         self._settings = settings
         self._is_in_first = True
-        self._version, self._rows = first.version + 1, 0
+        self._version = first.version + 1
+        self._given: list[str] = []
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the stream stands: plain values, to be kept in a checkpoint."""
@@ -72,7 +74,8 @@ class FollowStream:
             "of": self._fingerprint,
             "first": self._batches.state_dict() if is_in_first else None,
             "version": self._version,
-            "rows": self._rows,
+            # Not how many: a takedown may withdraw the version before the stream goes on.
+            "given": list(self._given),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -83,14 +86,14 @@ class FollowStream:
 
         Raises `InvalidInput` when the state is of another dataset or part, or in the middle of another first version.
         """
-        if not {"of", "first", "version", "rows"} <= state.keys():
+        if not {"of", "first", "version", "given"} <= state.keys():
             raise InvalidInput("this state is of a stream that does not follow")
         if state["of"] != self._fingerprint:
             raise InvalidInput(f"this state is of {state['of']}, the stream of {self._fingerprint}")
         if state["first"] is not None:
             self._batches.load_state_dict(state["first"])
         self._is_in_first = state["first"] is not None
-        self._version, self._rows = int(state["version"]), int(state["rows"])
+        self._version, self._given = int(state["version"]), list(state["given"])
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Yield what is left of the version, then what comes.
@@ -100,14 +103,22 @@ class FollowStream:
         if self._is_in_first:
             yield from self._batches
             self._is_in_first = False
+        # Not above, nor below: whoever reads one version only shall load neither this nor the Kafka client.
+        from ummp_assets.datasets.additions import read_additions
+
         for versions in self._later_versions():
-            done = self._rows
-            for rows in self._my_additions(versions):
-                if rows.num_rows > done:
-                    self._rows += rows.num_rows - done
-                    yield unpack(rows.slice(done))
-                done = max(0, done - rows.num_rows)
-            self._version, self._rows = versions[-1].version + 1, 0
+            given = frozenset(self._given)
+            additions = read_additions(
+                self._store,
+                versions,
+                self._view_of,
+                self._batch_rows,
+                lambda name, given=given: self._is_mine(name) and name not in given,  # type: ignore[misc]
+            )
+            for ids, rows in additions:
+                self._given += ids
+                yield unpack(rows)
+            self._version, self._given = versions[-1].version + 1, []
 
     @property
     def _fingerprint(self) -> str:
@@ -117,7 +128,6 @@ class FollowStream:
     def _later_versions(self) -> Iterator[list[DatasetVersion]]:
         """Yield the versions from the one that is due on, as they come: each alone, or behind those before it that a
         takedown withdrew."""
-        # Not above, nor below: whoever reads one version only shall not load the Kafka client.
         from ummp_assets.datasets.arrivals import watch_arrivals
 
         seen = self._version - 1
@@ -140,15 +150,6 @@ class FollowStream:
     def _idle_left(self, quiet_since: float) -> float:
         return float("inf") if self._idle_seconds is None else self._idle_seconds + quiet_since - time.monotonic()
 
-    def _my_additions(self, versions: list[DatasetVersion]) -> Iterator[pa.RecordBatch]:
-        """Yield this part's rows of those that the versions added, packed."""
-        from ummp_assets.datasets.additions import read_additions
-
-        count = 0
-        for rows in read_additions(self._store, versions, self._view_of, self._batch_rows):
-            mine = list(range((self._part.index - count) % self._part.count, rows.num_rows, self._part.count))
-            count += rows.num_rows
-            if len(mine) == rows.num_rows:
-                yield rows
-            elif mine:
-                yield pa.concat_batches([rows.slice(position, 1) for position in mine])
+    def _is_mine(self, sample_id: str) -> bool:
+        # By the id: a takedown moves the rows behind what it takes away.
+        return zlib.crc32(sample_id.encode()) % self._part.count == self._part.index

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -224,6 +225,24 @@ def test_a_follower_is_resumed_though_the_version_that_it_began_with_was_withdra
     other = open_dataset("birds", settings=settings).iter_batches(part=Part(1, 2), follow=True)
     with pytest.raises(InvalidInput, match=r"this state is of birds train .* rank 0/1 .* rank 1/2"):
         other.load_state_dict(follower.state_dict())
+
+
+def test_followers_resumed_in_a_version_that_was_withdrawn_meanwhile_miss_nothing(
+    store: ObjectStore, index: Index, settings: Settings
+) -> None:
+    """What the takedown took away no longer stands before the rows that are left to be given."""
+    commit_all(store, index, settings, 1, texts("birds", 3), 0)
+    first = open_dataset("birds", settings=settings)
+    commit_all(store, index, settings, 2, [SECRET, *texts("birds", 20, 10)], 10)
+    streams = [first.iter_batches(3, part=Part(rank, 2), follow=True, idle_seconds=0.1) for rank in range(2)]
+    seen = [name for stream, done in zip(streams, (2, 3), strict=True) for name in ids(islice(stream, done))]
+    apply_takedowns(store, index, settings, put_takedowns(store, 1, [("uri", str(SECRET.uri))]), now=NOW)
+    for rank, stream in enumerate(streams):
+        resumed = first.iter_batches(3, part=Part(rank, 2), follow=True, idle_seconds=0.1)
+        resumed.load_state_dict(stream.state_dict())
+        seen += ids(resumed)
+    assert sorted({*seen} - {f"{TOPIC}~0~10"}) == sorted(ids(open_dataset("birds", settings=settings).iter_batches()))
+    assert len(seen) == len(set(seen))
 
 
 def test_a_follower_never_gives_what_was_taken_down(store: ObjectStore, index: Index, settings: Settings) -> None:
