@@ -70,7 +70,7 @@ class _Run:
     def find(self, wanted: "_Wanted") -> Iterator[tuple[int, list[int]]]:
         """Yield those of the bands that the run holds, each with its owners."""
         slots, places, bits = wanted.first_slots(self._bits)
-        # Signed places, and without a check of bounds: a quarter of the time of `filter[places]`.
+        # Signed places, and without a check of bounds: the look-up takes an eighth less than with `filter[places]`.
         (chosen,) = (self._filter.take(places, mode="clip") & bits).nonzero()
         first, possible = slots[chosen], wanted.bands[chosen]
         for shift in _LATER_SLOTS:
