@@ -123,7 +123,8 @@ class Dataset:
             Row groups are shuffled as a whole and rows inside a buffer of 8 row groups, anew each epoch; not given,
             rows come in order.
         part:
-            The share of this process: every row is in exactly one part, and parts differ by one row at most.
+            The share of this process: every row is in exactly one part, and parts differ by one row at most; of what
+            `follow` adds, they are about equal.
         drop_last:
             Leave out a last batch that is not full.
         follow:
