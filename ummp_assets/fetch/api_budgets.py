@@ -2,7 +2,6 @@
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ from ummp_assets.storage.fetch_state import LEASE_SECONDS, RENEW_SECONDS, STARVE
 
 __all__ = ["ApiBudgets"]
 
+_HOLDER = "api"
 # How long a thread sleeps while others have all connections to its host.
 _POLL_SECONDS = 0.05
 # Between two pages the share of their host is kept.
@@ -36,7 +36,6 @@ class ApiBudgets:
         self, settings: FetchSettings, state: FetchState, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._settings, self._state, self._monotonic = settings, state, monotonic
-        self._holder = uuid.uuid4().hex
         self._hosts: dict[str, Host[None]] = {}
         self._renew_at: dict[str, float] = {}
         self._idle_since: dict[str, float] = {}
@@ -71,7 +70,7 @@ class ApiBudgets:
                 self._lease(due)
             idle = [origin for origin, since in self._idle_since.items() if now - since >= _IDLE_SECONDS]
             if idle:
-                self._state.release_connections(self._holder, idle)
+                self._state.release_connections(_HOLDER, idle)
             for origin in idle:
                 del self._idle_since[origin], self._renew_at[origin]
 
@@ -94,7 +93,7 @@ class ApiBudgets:
     def close(self) -> None:
         """Give all shares back."""
         if self._hosts:
-            self._state.release_connections(self._holder)
+            self._state.release_connections(_HOLDER)
 
     def _begin(self, url: HttpUrl) -> float:
         """Count a request as begun and return 0, or return how long to wait before trying again, in seconds."""
@@ -122,7 +121,7 @@ class ApiBudgets:
         budgets = {host.origin: (host.rules.max_connections, host.active) for host in hosts}
         # A listing asks for one page after another; what many listings need grows connection by connection.
         shares = self._state.lease_connections(
-            self._holder, budgets, now=now, expires_at=now + LEASE_SECONDS, only_one_more=True
+            _HOLDER, budgets, now=now, expires_at=now + LEASE_SECONDS, only_one_more=True
         )
         resting = self._state.find_resting(budgets, now=now)
         for host in hosts:

@@ -1,6 +1,5 @@
 """What is known of the hosts and shared between the runs of a deployment: robots.txt, rests, shares of the budgets."""
 
-import uuid
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -21,6 +20,7 @@ __all__ = ["HostPolicy"]
 
 _Item = TypeVar("_Item")
 
+_HOLDER = "bulk"
 # One transaction for each answer took two thirds of the time of a batch with thousands of hosts.
 _ROBOTS_AT_ONCE = 500
 
@@ -45,7 +45,6 @@ class HostPolicy(Generic[_Item]):
         self._settings, self._state, self._queues = settings, state, queues
         self._monotonic, self._now = monotonic, now
         self._agent = product_token(settings.user_agent)
-        self._holder = uuid.uuid4().hex
         self._leased: set[str] = set()
         self._unrecorded: dict[str, StoredRobots] = {}
         self.next_renewal = monotonic() + RENEW_SECONDS
@@ -71,7 +70,7 @@ class HostPolicy(Generic[_Item]):
         wanted = [host for host in self._queues.hosts.values() if host.is_wanted and host.closed is None]
         done = self._leased - {host.origin for host in wanted}
         if done:
-            self._state.release_connections(self._holder, done)
+            self._state.release_connections(_HOLDER, done)
             self._leased -= done
         self._heed_rests({host.origin: host for host in wanted})
         self._lease(wanted)
@@ -110,7 +109,7 @@ class HostPolicy(Generic[_Item]):
         """Give all shares back, and leave what was learned."""
         self._record_robots()
         if self._leased:
-            self._state.release_connections(self._holder)
+            self._state.release_connections(_HOLDER)
 
     def _record_robots(self) -> None:
         answers, self._unrecorded = self._unrecorded, {}
@@ -130,7 +129,7 @@ class HostPolicy(Generic[_Item]):
     def _lease(self, hosts: list[Host[_Item]]) -> None:
         now = self._now().timestamp()
         budgets = {host.origin: (host.rules.max_connections, host.active) for host in hosts}
-        shares = self._state.lease_connections(self._holder, budgets, now=now, expires_at=now + LEASE_SECONDS)
+        shares = self._state.lease_connections(_HOLDER, budgets, now=now, expires_at=now + LEASE_SECONDS)
         self._leased |= shares.keys()
         for host in hosts:
             host.grant(shares[host.origin])

@@ -67,7 +67,7 @@ def download(
     requests = read_manifest(store, "requests", batch)
     total = requests.rows(SAMPLES)
     with _rare_collections(), StageWriter(store, STAGE, batch, _SCHEMAS, _LIMITS) as writer:
-        state = FetchState(index)
+        state = FetchState(index, batch)
         with RowWriter(store, writer, state, batch, settings.fetch) as rows:
             try:
                 fetchers = _Fetchers(settings, index, state, writer.scratch, store)

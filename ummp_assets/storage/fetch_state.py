@@ -123,10 +123,16 @@ _Entry = StoredFetch | StoredRobots | RestingHost
 
 
 class FetchState:
-    """The look-ups; every method raises `IndexUnavailable` when the database does not answer."""
+    """The look-ups; every method raises `IndexUnavailable` when the database does not answer.
 
-    def __init__(self, index: Index) -> None:
-        self._index = index
+    Parameters
+    ----------
+    batch:
+        For which connections are leased: the next attempt at it takes over the shares of one that was killed.
+    """
+
+    def __init__(self, index: Index, batch: str = "") -> None:
+        self._index, self._batch = index, batch
         index.make_tables(_METADATA)
 
     def find_fetches(self, uris: Iterable[str]) -> dict[str, StoredFetch]:
@@ -168,10 +174,11 @@ class FetchState:
         expires_at: float,
         only_one_more: bool = False,
     ) -> dict[str, int]:
-        """Take or renew a share of each host's connections for one running fetch; return how many it may have.
+        """Take or renew a share of each host's connections for a part of a batch's fetch; return how many it may have.
 
         The shares of all holders together never exceed the budget: whoever comes later gets what is free, and takes
-        its fair share as the others give way at their next renewal. A killed holder's share ends with its lease.
+        its fair share as the others give way at their next renewal. A killed holder's share is its own again at the
+        batch's next attempt, and ends with its lease.
 
         Parameters
         ----------
@@ -181,6 +188,7 @@ class FetchState:
             Whether the holder wants no more than one beside those.
         """
         shares: dict[str, int] = {}
+        holder = self._holder_id(holder)
         for chunk in _batched(sorted(hosts)):
             with self._index.transaction() as connection:
                 if connection.dialect.name == "postgresql":
@@ -207,7 +215,7 @@ class FetchState:
 
     def release_connections(self, holder: str, origins: Iterable[str] | None = None) -> None:
         """Give back the shares of some hosts, or of all."""
-        mine = sa.delete(_LEASES).where(_LEASES.c.holder == holder)
+        mine = sa.delete(_LEASES).where(_LEASES.c.holder == self._holder_id(holder))
         if origins is None:
             with self._index.transaction() as connection:
                 connection.execute(mine)
@@ -215,6 +223,10 @@ class FetchState:
         for chunk in _batched(sorted(origins)):
             with self._index.transaction() as connection:
                 connection.execute(mine.where(_LEASES.c.origin.in_(chunk)))
+
+    def _holder_id(self, holder: str) -> str:
+        # A batch's key may be longer than the column.
+        return _digest(f"{self._batch} {holder}")
 
     def _find(
         self, table: sa.Table, key: sa.Column[str], values: Iterable[str], *conditions: sa.ColumnElement[bool]

@@ -156,15 +156,6 @@ def _forget_marker(settings: Settings, stage: str, batch: str) -> None:
     (Path(settings.store_url) / "stages" / stage / batch / "unfinished").unlink(missing_ok=True)
 
 
-def _end_leases(settings: Settings) -> None:
-    """Spare the next attempt the 20 s for which a killed process keeps its share of a host's connections."""
-    engine = sa.create_engine(settings.index_url)
-    if sa.inspect(engine).has_table("host_leases"):
-        with engine.begin() as connection:
-            connection.execute(sa.text("UPDATE host_leases SET expires_at = 0"))
-    engine.dispose()
-
-
 def main(batch: str, which: str, *, undisturbed: bool) -> dict[str, int]:
     settings = load_settings()
     # Once, not in each fork: both take longer than the stage. Arrow imports pandas at its first conversion.
@@ -177,8 +168,6 @@ def main(batch: str, which: str, *, undisturbed: bool) -> dict[str, int]:
             attempt += 1
             if attempt > 2:
                 _forget_marker(settings, name, batch)
-            if name == "downloads":
-                _end_leases(settings)
         kills[name] = max(0, attempt - 1)
     return kills
 
