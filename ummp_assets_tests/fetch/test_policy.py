@@ -296,9 +296,9 @@ def test_shares_never_exceed_the_budget_and_even_out(index: Index) -> None:
 def test_next_attempt_at_a_batch_takes_over_the_shares_of_a_killed_one(index: Index) -> None:
     lease: dict[str, Any] = {"now": 100.0, "expires_at": 120.0}
     assert FetchState(index, FIRST).lease_connections("a", {"http://x": (8, 0)}, **lease) == {"http://x": 8}
-    assert FetchState(index, SECOND).lease_connections("a", {"http://x": (8, 0)}, **lease) == {"http://x": 0}
-    assert FetchState(index, FIRST).lease_connections("b", {"http://x": (8, 0)}, **lease) == {"http://x": 0}
     assert FetchState(index, FIRST).lease_connections("a", {"http://x": (8, 0)}, **lease) == {"http://x": 8}
+    assert FetchState(index, FIRST).lease_connections("b", {"http://x": (8, 0)}, **lease) == {"http://x": 0}
+    assert FetchState(index, SECOND).lease_connections("a", {"http://x": (8, 0)}, **lease) == {"http://x": 0}
 
 
 def test_shares_taken_at_the_same_moment_stay_in_the_budget(index: Index, settings: Settings) -> None:
