@@ -24,6 +24,7 @@ from ummp_assets.fetch.hosts import Host, HostQueues
 from ummp_assets.fetch.http_errors import REDIRECTS, Verdict, judge, refused_text
 from ummp_assets.fetch.http_results import failure_of, result_of
 from ummp_assets.fetch.http_transfer import Download, HttpTransfer
+from ummp_assets.fetch.names import NameCache
 from ummp_assets.fetch.proxies import bypasses_proxy, literal_address, proxy_endpoints
 from ummp_assets.fetch.retrying import RetryRule, parse_retry_after
 from ummp_assets.fetch.revalidation import StoredBodies
@@ -94,6 +95,7 @@ class HttpFetcher:
         self._gate = RobotsGate(self._queues, self._policy, scratch)
         self._max_running = _max_running(settings.max_connections)
         self._loop = TransferLoop(max_cached_connections=self._max_running)
+        self._names = NameCache()
         self._running: set[HttpTransfer] = set()
         self._idle: list[HttpTransfer] = []
         self._stalled = 0
@@ -187,7 +189,7 @@ class HttpFetcher:
                 self._give_up(download, *refusal)
                 continue
             transfer = self._idle.pop() if self._idle else HttpTransfer(self._settings, self._addresses)
-            transfer.begin(download, started)
+            transfer.begin(download, started, self._names, now)
             self._running.add(transfer)
             self._loop.start(transfer.handle)
 

@@ -14,6 +14,7 @@ from ummp_assets.fetch.body import BodyTooLarge, BodyWriter
 from ummp_assets.fetch.decoding import ACCEPT_ENCODING, CodingError, Decoder, DecompressionBomb, make_decoder
 from ummp_assets.fetch.fetched import Attempt, FetchRequest
 from ummp_assets.fetch.hosts import Host
+from ummp_assets.fetch.names import NameCache
 from ummp_assets.fetch.proxies import upper_case_proxy
 from ummp_assets.fetch.urls import HttpUrl
 from ummp_assets.reasons import Reason
@@ -104,15 +105,18 @@ class HttpTransfer:
         self._lines: list[bytes] = []
         self._sent_headers: list[str | bytes] = []
         self._http_proxy = upper_case_proxy()
+        self._names: Any = None
         self.started = ""
         self.handle: Any = pycurl.Curl()
         self.handle.owner = self
         self._set_up(settings)
         self._forget()
 
-    def begin(self, download: Download, started: str) -> None:
-        """Make the handle ready for the next attempt of a download; `started` is the time now."""
+    def begin(self, download: Download, started: str, names: NameCache, now: float) -> None:
+        """Make the handle ready for the next attempt of a download; `started` is the time now, `now` the same by the
+        monotonic clock."""
         self._forget()
+        self._names = names.attach(self.handle, self._names, now)
         self.download, self.started = download, started
         self.handle.setopt(pycurl.URL, download.url.text)
         if self._http_proxy:
