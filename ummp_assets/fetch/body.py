@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ummp_assets.fetch.spilling import Stretch
+
 __all__ = ["Body", "BodyTooLarge", "BodyWriter"]
 
 
@@ -26,8 +28,8 @@ class BodyTooLarge(Exception):
 
 @dataclass(slots=True, eq=False)
 class Body:
-    """A whole object: the `pieces` of its content in memory, or the scratch `file` that holds it, or the path of the
-    store's `blob` where it stands since an earlier fetch.
+    """A whole object: the `pieces` of its content in memory, or the scratch `file` that holds it, or its `stretch` of a
+    common one, or the path of the store's `blob` where it stands since an earlier fetch.
 
     Joining and hashing the pieces of a small object is left to whoever asks first. For most that is the thread that
     writes the rows, not the one that looks after the transfers and could take a third fewer of them meanwhile.
@@ -39,6 +41,7 @@ class Body:
     file: Path | None = None
     blob: str | None = None
     open_blob: Callable[[], BinaryIO] | None = None
+    stretch: Stretch | None = None
 
     @property
     def sha256(self) -> str:
@@ -49,9 +52,9 @@ class Body:
 
     @property
     def content(self) -> bytes | None:
-        """The bytes of an object in memory, None for another one."""
+        """The bytes of an object in memory or in a stretch of a scratch file, None for another one."""
         if self.pieces is None:
-            return None
+            return self.stretch.read(self.byte_count) if self.stretch is not None else None
         if len(self.pieces) != 1:
             self.pieces = (b"".join(self.pieces),)
         return self.pieces[0]
@@ -70,6 +73,8 @@ class Body:
             return self.pieces[0][:byte_count]
         if self.pieces is not None:
             return (self.content or b"")[:byte_count]
+        if self.stretch is not None:
+            return self.stretch.read(min(byte_count, self.byte_count))
         with self.open() as file:
             return file.read(byte_count)
 
@@ -87,12 +92,13 @@ class Body:
         return self.byte_count if self.pieces is not None else 0
 
     def spill(self, scratch: Path) -> "Body":
-        """Return the same object with its bytes in a scratch file instead of memory; raises `OSError`."""
-        if self.pieces is None:
+        """Return the same object in a scratch file of its own instead of memory or a common one; raises `OSError`."""
+        content = self.content
+        if content is None:
             return self
         descriptor, name = tempfile.mkstemp(dir=scratch)
         with os.fdopen(descriptor, "wb") as file:
-            file.writelines(self.pieces)
+            file.write(content)
         return Body(self.sha256, self.byte_count, None, Path(name))
 
     def discard(self) -> None:

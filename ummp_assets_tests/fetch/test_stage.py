@@ -245,8 +245,14 @@ def test_contents_that_wait_for_a_slow_object_leave_memory(
     for position in range(1, 5):
         order.put(FetchRequest(position, str(position), "d", "http://a", "auto"), fetched(b"x" * 400))
     assert order.take(10, 1_000) == []
-    assert len(list(tmp_path.glob("tmp*"))) == 2
     order.put(FetchRequest(0, "0", "d", "http://a", "auto"), fetched(b"y" * 400))
     taken = order.take(2, 1_000) + order.take(10, 1_000)
+    bodies = [result.body for _, result in taken if isinstance(result, Fetched)]
+    assert [body.held_bytes for body in bodies] == [400, 400, 400, 0, 0]
+    assert [body.head(3) for body in bodies] == [b"yyy"] + [b"xxx"] * 4
+    assert bodies[4].sha256 == hashlib.sha256(b"x" * 400).hexdigest()
     assert [request.position for request, _ in taken] == [0, 1, 2, 3, 4]
-    assert [result.body.read() for _, result in taken if isinstance(result, Fetched)] == [b"y" * 400] + [b"x" * 400] * 4
+    assert [body.read() for body in bodies] == [b"y" * 400] + [b"x" * 400] * 4
+    file = bodies[4].spill(tmp_path).file
+    assert file is not None
+    assert file.read_bytes() == b"x" * 400
