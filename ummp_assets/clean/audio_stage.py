@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from ummp_assets.clean.audio_decode import DecodedAudio, decode_audio
-from ummp_assets.clean.cores import available_cores
 from ummp_assets.clean.crash_guard import crash_guard
 from ummp_assets.clean.measurements import measured_rows
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.rules.audio import AUDIO_MEASUREMENTS, MAX_BYTES
 from ummp_assets.clean.rules.rule import first_broken
 from ummp_assets.clean.runner import CleanedChunk, CleanStage, run_clean_stage
+from ummp_assets.parallel.cores import available_cores
 from ummp_assets.records import AUDIO_SCHEMA, Modality, Rejection
 from ummp_assets.settings import AudioSettings, Settings
 from ummp_assets.storage.index import Index

@@ -14,11 +14,11 @@ from typing import cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ummp_assets.clean.child_process import ChildProcess
 from ummp_assets.clean.measurements import measured_rows
-from ummp_assets.clean.memory_gate import MemoryGate
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.runner import CleanedChunk
+from ummp_assets.parallel.child_process import ChildProcess
+from ummp_assets.parallel.memory_gate import MemoryGate
 from ummp_assets.reasons import Reason
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import stage_path

@@ -13,19 +13,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ummp_assets.clean.cores import available_cores
 from ummp_assets.clean.crash_guard import crash_guard
 from ummp_assets.clean.image_decode import decode_pixels, inspect_image
 from ummp_assets.clean.image_geometry import fit_square
 from ummp_assets.clean.image_hash import grey_thumbnail, has_look, perceptual_hash
 from ummp_assets.clean.image_near_duplicates import HASH_COLUMN, drop_near_duplicates
 from ummp_assets.clean.measurements import measured_rows
-from ummp_assets.clean.memory_gate import MemoryGate
-from ummp_assets.clean.opencv_threads import one_opencv_thread
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.rules.image import IMAGE_MEASUREMENTS, MAX_BYTES
 from ummp_assets.clean.rules.rule import first_broken
 from ummp_assets.clean.runner import CleanedChunk, CleanStage, DropRows, run_clean_stage
+from ummp_assets.parallel.cores import available_cores
+from ummp_assets.parallel.memory_gate import MemoryGate
+from ummp_assets.parallel.opencv_threads import one_opencv_thread
 from ummp_assets.records import Modality, Rejection, image_schema
 from ummp_assets.settings import ImageSettings, Settings
 from ummp_assets.storage.index import Index

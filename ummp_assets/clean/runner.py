@@ -6,11 +6,10 @@ that the output never depends on timing. The index is asked about several chunks
 answer costs is the same for 40 images as for 200.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +20,14 @@ from ummp_assets.clean.duplicates import drop_duplicates
 from ummp_assets.clean.measurements import add_reasons, measurement_schema
 from ummp_assets.clean.takedowns import ForbiddenRows, drop_taken_down
 from ummp_assets.errors import AccountingMismatch
+from ummp_assets.parallel.ordered_map import map_in_order
 from ummp_assets.records import Modality, Rejection
 from ummp_assets.storage.abandoned import require_not_abandoned
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import MEASUREMENTS, Manifest, StageWriter, read_manifest, read_table
 
-__all__ = ["CleanStage", "CleanedChunk", "DropRows", "map_in_order", "run_clean_stage"]
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+__all__ = ["CleanStage", "CleanedChunk", "DropRows", "run_clean_stage"]
 
 _ROWS_PER_READ = 32
 _WORTH_HOLDING = 0.5
@@ -232,29 +229,6 @@ def _runs(positions: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     for run in np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1):
         if len(run):
             yield int(run[0]), len(run)
-
-
-def map_in_order(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], executor: Executor | None, ahead: int
-) -> Iterator[_Result]:
-    """Yield `function(item)` for each item in order, with at most `ahead` items under way in the executor.
-
-    `Executor.map` would submit all items at once and hold them all in memory.
-    """
-    if executor is None:
-        yield from map(function, items)
-        return
-    under_way: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            under_way.append(executor.submit(function, item))
-            if len(under_way) >= ahead:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        for future in under_way:
-            future.cancel()
 
 
 def _counted(chunks: Iterable[pa.RecordBatch], numbers: Counter[str]) -> Iterator[pa.RecordBatch]:

@@ -6,10 +6,10 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from ummp_assets.clean.cores import available_cores
-from ummp_assets.clean.opencv_threads import one_opencv_thread
-from ummp_assets.clean.runner import map_in_order
 from ummp_assets.features.audio_log_mel import log_mel_spectrogram
+from ummp_assets.parallel.cores import available_cores
+from ummp_assets.parallel.opencv_threads import one_opencv_thread
+from ummp_assets.parallel.ordered_map import map_in_order
 from ummp_assets.records import AUDIO_FEATURE_SCHEMA
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ummp_assets.clean.cores import available_cores
 from ummp_assets.clean.image_hash import grey_thumbnail, perceptual_hash
-from ummp_assets.clean.opencv_threads import one_opencv_thread
-from ummp_assets.clean.runner import map_in_order
 from ummp_assets.features.image_normalise import normalise
+from ummp_assets.parallel.cores import available_cores
+from ummp_assets.parallel.opencv_threads import one_opencv_thread
+from ummp_assets.parallel.ordered_map import map_in_order
 from ummp_assets.records import IMAGE_FEATURE_SCHEMA
 from ummp_assets.settings import ImageSettings, Settings
 from ummp_assets.storage.objects import ObjectStore

@@ -21,9 +21,9 @@ import soundfile
 import soxr
 
 from ummp_assets.clean.audio_decode import DecodedAudio, decode_audio
-from ummp_assets.clean.cores import available_cores
-from ummp_assets.clean.opencv_threads import one_opencv_thread
 from ummp_assets.features.audio_log_mel import log_mel_spectrogram
+from ummp_assets.parallel.cores import available_cores
+from ummp_assets.parallel.opencv_threads import one_opencv_thread
 from ummp_assets.settings import AudioSettings
 from ummp_assets_tests.benchmarks.harness import Report, main, notice, peer_python, ratio, take_turns
 from ummp_assets_tests.clean.samples import sound

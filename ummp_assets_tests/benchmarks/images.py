@@ -31,11 +31,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ummp_assets.clean.cores import available_cores
 from ummp_assets.clean.image_stage import clean_images
-from ummp_assets.clean.opencv_threads import one_opencv_thread
 from ummp_assets.features.image_stage import image_features
 from ummp_assets.fetch.stage import download
+from ummp_assets.parallel.cores import available_cores
+from ummp_assets.parallel.opencv_threads import one_opencv_thread
 from ummp_assets.settings import CleanSettings, FetchSettings, ImageSettings, Settings, load_settings
 from ummp_assets.storage.index import open_index
 from ummp_assets.storage.objects import open_store

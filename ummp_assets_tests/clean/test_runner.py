@@ -3,7 +3,6 @@
 import hashlib
 import time
 import weakref
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from ummp_assets.clean.measurements import measured_rows
-from ummp_assets.clean.runner import CleanedChunk, CleanStage, map_in_order, run_clean_stage
+from ummp_assets.clean.runner import CleanedChunk, CleanStage, run_clean_stage
 from ummp_assets.errors import AccountingMismatch, ManifestMissing
 from ummp_assets.reasons import Outcome, Reason
 from ummp_assets.records import Modality, Rejection
@@ -212,23 +211,3 @@ def test_parallel_chunks_give_the_same_manifest_whatever_their_timing(store: Obj
 
     assert manifest == expected
     assert manifest.count(Outcome.DUPLICATE) == 23
-
-
-def test_no_more_than_the_stated_items_are_under_way() -> None:
-    under_way = most = 0
-
-    def numbers() -> Iterator[int]:
-        nonlocal under_way, most
-        for number in range(50):
-            under_way += 1
-            most = max(most, under_way)
-            yield number
-
-    results = []
-    with ThreadPoolExecutor(2) as executor:
-        for result in map_in_order(lambda number: number * 2, numbers(), executor, 3):
-            under_way -= 1
-            results.append(result)
-
-    assert results == list(range(0, 100, 2))
-    assert most == 3

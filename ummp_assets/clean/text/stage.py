@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ummp_assets.clean.cores import available_cores
 from ummp_assets.clean.crash_guard import child_processes, crash_guard
 from ummp_assets.clean.measurements import measured_rows
 from ummp_assets.clean.refusals import Refusal
@@ -19,6 +18,7 @@ from ummp_assets.clean.runner import CleanedChunk, CleanStage, DropRows, run_cle
 from ummp_assets.clean.text.document import CleanDocument, clean_document
 from ummp_assets.clean.text.near_duplicates import SIGNATURE_FIELD, drop_near_duplicates
 from ummp_assets.clean.text.signatures import sign_texts
+from ummp_assets.parallel.cores import available_cores
 from ummp_assets.records import TEXT_SCHEMA, Modality
 from ummp_assets.settings import Settings, TextSettings
 from ummp_assets.storage.index import Index

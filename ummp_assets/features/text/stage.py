@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ummp_assets.clean.child_process import child_pool
-from ummp_assets.clean.cores import available_cores
-from ummp_assets.clean.runner import map_in_order
 from ummp_assets.errors import AccountingMismatch, InvalidSettings
 from ummp_assets.features.text.sequences import SequencePacker, TokenSequence
 from ummp_assets.features.text.tokenizers import Tokenizer, load_tokenizer
+from ummp_assets.parallel.child_process import child_pool
+from ummp_assets.parallel.cores import available_cores
+from ummp_assets.parallel.ordered_map import map_in_order
 from ummp_assets.records import TEXT_FEATURE_SCHEMA
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore

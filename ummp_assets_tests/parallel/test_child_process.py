@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pytest
 
-from ummp_assets.clean.child_process import child_pool
 from ummp_assets.errors import InvalidInput
+from ummp_assets.parallel.child_process import child_pool
 
 
 def act(word: str) -> tuple[int, list[str]]:

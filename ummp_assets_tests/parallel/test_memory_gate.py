@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from ummp_assets.clean.memory_gate import MemoryGate
+from ummp_assets.parallel.memory_gate import MemoryGate
 
 
 def test_the_budget_is_never_exceeded_and_everything_gets_through() -> None:

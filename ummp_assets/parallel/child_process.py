@@ -19,9 +19,7 @@ __all__ = ["ChildProcess", "child_pool", "serve"]
 _Argument = TypeVar("_Argument")
 _Answer = TypeVar("_Answer")
 
-_PROGRAM = (
-    "import sys; sys.path[:] = sys.argv[2:]; from ummp_assets.clean.child_process import serve; serve(int(sys.argv[1]))"
-)
+_PROGRAM = f"import sys; sys.path[:] = sys.argv[2:]; from {__name__} import serve; serve(int(sys.argv[1]))"
 
 
 class ChildProcess:
