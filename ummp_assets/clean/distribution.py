@@ -10,12 +10,11 @@ import pyarrow as pa
 
 from ummp_assets.clean.rules.catalogue import all_rules, rules_in_force
 from ummp_assets.clean.rules.rule import Rule
-from ummp_assets.errors import ManifestMissing
 from ummp_assets.records import Modality
 from ummp_assets.settings import CleanSettings
 from ummp_assets.storage.accounting import CLEAN_STAGES
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import MEASUREMENTS, Manifest, read_manifest, read_table
+from ummp_assets.storage.stages import MEASUREMENTS, find_manifest, read_table
 
 __all__ = ["QUANTILES", "Distribution", "distributions"]
 
@@ -111,11 +110,8 @@ def _describe(
 
 
 def _measured(store: ObjectStore, modality: Modality, batch: str) -> Iterator[pa.RecordBatch]:
-    try:
-        manifest: Manifest = read_manifest(store, CLEAN_STAGES[modality], batch)
-    except ManifestMissing:
-        return
-    yield from read_table(store, manifest, MEASUREMENTS, batch_rows=_READ_ROWS)
+    if manifest := find_manifest(store, CLEAN_STAGES[modality], batch):
+        yield from read_table(store, manifest, MEASUREMENTS, batch_rows=_READ_ROWS)
 
 
 def _present(column: pa.Array) -> npt.NDArray[np.float64]:

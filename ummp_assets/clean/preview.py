@@ -16,20 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from ummp_assets.clean.deciding_batches import cleaned_stages, rows_of_dataset
 from ummp_assets.clean.rules.catalogue import all_rules, rules_in_force
 from ummp_assets.clean.rules.judging import judge_rows
 from ummp_assets.clean.rules.rule import Rule
-from ummp_assets.errors import InvalidInput, ManifestMissing
+from ummp_assets.errors import InvalidInput
 from ummp_assets.reasons import Outcome, Reason
 from ummp_assets.records import Modality
 from ummp_assets.settings import CleanSettings, TextSettings
-from ummp_assets.storage.accounting import CLEAN_STAGES, FEATURE_STAGES
+from ummp_assets.storage.accounting import FEATURE_STAGES
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import MEASUREMENTS, OUTCOMES, Manifest, read_manifest, read_table
+from ummp_assets.storage.stages import MEASUREMENTS, OUTCOMES, Manifest, find_manifest
 
-__all__ = ["Amount", "Preview", "RuleEffect", "find_deciding", "preview_rules"]
+__all__ = ["Amount", "Preview", "RuleEffect", "preview_rules"]
 
-_READ_ROWS = 65_536
 _DUPLICATES = [reason.value for reason in Reason if reason.outcome is Outcome.DUPLICATE]
 
 _Mask = npt.NDArray[np.bool_]
@@ -84,33 +84,6 @@ class Preview:
     rules: list[RuleEffect] = field(default_factory=list)
 
 
-def find_deciding(store: ObjectStore, dataset: str, batches: Sequence[str], replays: Sequence[str]) -> dict[str, str]:
-    """Return, by id of each sample that a replay went over, the batch that says what the dataset holds of it.
-
-    That is the newest one that stored it, since a sample that a replay does not store keeps the row that it had; or the
-    newest one, where none did.
-
-    Parameters
-    ----------
-    batches:
-        Keys of the other batches.
-    replays:
-        Keys of replays, the newest first.
-    """
-    stored: dict[str, str] = {}
-    seen: dict[str, str] = {}
-    for batch in [*replays, *(batches if replays else ())]:
-        for _, manifest in _cleaned(store, batch):
-            for rows in _rows_of(store, manifest, dataset, MEASUREMENTS, ["sample_id", "reason"]):
-                names, reasons = rows.column("sample_id").to_pylist(), rows.column("reason").to_pylist()
-                for sample_id, reason in zip(names, reasons, strict=True):
-                    if batch in replays or sample_id in seen:
-                        seen.setdefault(sample_id, batch)
-                        if reason is None:
-                            stored.setdefault(sample_id, batch)
-    return seen | stored
-
-
 def preview_rules(
     store: ObjectStore,
     dataset: str,
@@ -129,7 +102,8 @@ def preview_rules(
     batches:
         Keys of request batches; those without a sample of the dataset are passed over.
     deciding:
-        For samples that are in several of the batches, by id, the one in which they count; see `find_deciding`.
+        For samples that are in several of the batches, by id, the one in which they count, as
+        `deciding_batches.find_deciding` returns it.
     examples:
         Sample ids that are named for each rule and direction, at most.
 
@@ -163,7 +137,7 @@ class _Counting:
         self._twins: Counter[str] = Counter()
 
     def add_batch(self, batch: str) -> None:
-        held = [item for item in _cleaned(self._store, batch) if self._is_held(item[1])]
+        held = [item for item in cleaned_stages(self._store, batch) if self._is_held(item[1])]
         measured = [item for item in held if MEASUREMENTS in item[1].tables]
         self._found.batches += bool(held)
         self._found.unmeasured_batches += len(measured) < len(held)
@@ -183,7 +157,7 @@ class _Counting:
 
     def _read(self, manifest: Manifest, table: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield the rows of the dataset, but for samples that count in another batch."""
-        for rows in _rows_of(self._store, manifest, self._found.dataset, table, columns):
+        for rows in rows_of_dataset(self._store, manifest, self._found.dataset, table, columns):
             if self._deciding and "sample_id" in columns:
                 names = rows.column("sample_id").to_pylist()
                 here = [self._deciding.get(name, manifest.batch) == manifest.batch for name in names]
@@ -243,27 +217,13 @@ class _Counting:
         examples += _ids(rows, chosen)[: self._examples - len(examples)]
 
     def _tokens(self, batch: str) -> dict[str, int]:
-        features = _committed(self._store, FEATURE_STAGES[Modality.TEXT], batch)
+        features = find_manifest(self._store, FEATURE_STAGES[Modality.TEXT], batch)
         parts = self._read(features, "samples", ["sample_id", "tokens"]) if features else ()
         return {
             sample_id: count
             for rows in parts
             for sample_id, count in zip(rows["sample_id"].to_pylist(), rows["tokens"].to_pylist(), strict=True)
         }
-
-
-def _cleaned(store: ObjectStore, batch: str) -> list[tuple[Modality, Manifest]]:
-    """Return what the clean stages committed for a batch."""
-    found = ((modality, _committed(store, stage, batch)) for modality, stage in CLEAN_STAGES.items())
-    return [(modality, manifest) for modality, manifest in found if manifest]
-
-
-def _rows_of(
-    store: ObjectStore, manifest: Manifest, dataset: str, table: str, columns: Sequence[str]
-) -> Iterator[pa.RecordBatch]:
-    names = [*columns, *({"dataset"} - set(columns))]
-    for rows in read_table(store, manifest, table, columns=names, batch_rows=_READ_ROWS):
-        yield rows.filter(pc.equal(rows.column("dataset"), dataset))
 
 
 def _require_same_texts(manifest: Manifest, settings: TextSettings) -> None:
@@ -281,13 +241,6 @@ def _require_same_texts(manifest: Manifest, settings: TextSettings) -> None:
 
 def _sees_c4(name: str, rules: Sequence[str]) -> bool:
     return name in rules and "c4" in rules and rules.index("c4") < rules.index(name)
-
-
-def _committed(store: ObjectStore, stage: str, batch: str) -> Manifest | None:
-    try:
-        return read_manifest(store, stage, batch)
-    except ManifestMissing:
-        return None
 
 
 def _is_in(column: pa.Array, values: Sequence[str]) -> _Mask:

@@ -9,11 +9,11 @@ from typing import cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ummp_assets.errors import ManifestCorrupt, ManifestMissing, ObjectNotFound
+from ummp_assets.errors import ManifestCorrupt, ObjectNotFound
 from ummp_assets.fetch.body import Body
 from ummp_assets.storage.fetch_state import StoredFetch
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import Manifest, read_manifest
+from ummp_assets.storage.stages import Manifest, find_manifest
 
 __all__ = ["StoredBodies"]
 
@@ -66,10 +66,7 @@ class StoredBodies:
     def _layout(self, batch: str) -> Iterator[tuple[int, str, int, int]]:
         """Yield first row, file, number and rows of each row group of a batch."""
         if batch not in self._manifests:
-            try:
-                self._manifests[batch] = read_manifest(self._store, self._stage, batch)
-            except ManifestMissing:
-                self._manifests[batch] = None
+            self._manifests[batch] = find_manifest(self._store, self._stage, batch)
         manifest = self._manifests[batch]
         first = 0
         for entry in manifest.tables.get("samples", ()) if manifest else ():

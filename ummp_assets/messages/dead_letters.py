@@ -8,14 +8,13 @@ from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
 
-from ummp_assets.errors import ManifestMissing
 from ummp_assets.messages.outbox import Record, send_once
 from ummp_assets.messages.topics import topic_names
 from ummp_assets.reasons import Outcome
 from ummp_assets.records import Coordinates
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, read_table
+from ummp_assets.storage.stages import Manifest, StageWriter, find_manifest, read_manifest, read_table
 
 __all__ = ["CODE_VERSION", "SENT_SCHEMA", "STAGE", "send_dead_letters"]
 
@@ -63,9 +62,8 @@ def send_dead_letters(store: ObjectStore, settings: Settings, batch: str, stages
 
 def _sent_before(store: ObjectStore, batch: str) -> tuple[dict[_Key, _Row], int]:
     """Return what an earlier run has sent. Brokers forget the outbox's marker after days; the manifest does not."""
-    try:
-        manifest = read_manifest(store, STAGE, batch)
-    except ManifestMissing:
+    manifest = find_manifest(store, STAGE, batch)
+    if manifest is None:
         return {}, 0
     rows = [row for part in read_table(store, manifest, "samples") for row in part.to_pylist()]
     return {(row["sample_id"], row["reason"]): row for row in rows}, int(manifest.numbers["transactions"])

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from ummp_assets.errors import InvalidInput, ManifestMissing
+from ummp_assets.errors import InvalidInput
 from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.ranges import Batch, OffsetRange, batch_key
 from ummp_assets.messages.reading import Message, RangeReader
@@ -18,7 +18,7 @@ from ummp_assets.messages.topics import REPLAY_SUFFIX, Role, topic_names
 from ummp_assets.records import Coordinates
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import Manifest, read_manifest, read_table
+from ummp_assets.storage.stages import Manifest, find_manifest, read_table
 
 __all__ = ["BatchFinder", "ReplayReader", "is_replay", "plan_replay", "replay_topic", "source_topic"]
 
@@ -122,7 +122,7 @@ class ReplayReader:
             for batch, part in self._parts(wanted):
                 parts.setdefault(batch, []).append(part)
         for batch in sorted(parts, key=lambda batch: batch.number):
-            manifest = _manifest(self._store, batch.key)
+            manifest = find_manifest(self._store, _STAGE, batch.key)
             if manifest is None:
                 yield from self._from_kafka(batch.topic_id, parts[batch])
             else:
@@ -206,13 +206,6 @@ class BatchFinder:
             numbers = range(1, last.number + 1) if last else ()
             self._replays[topic] = [self._log.get(batch_key(name, number)) for number in numbers]
         return self._replays[topic]
-
-
-def _manifest(store: ObjectStore, batch: str) -> Manifest | None:
-    try:
-        return read_manifest(store, _STAGE, batch)
-    except ManifestMissing:
-        return None
 
 
 def _message(place: Coordinates, row: dict[str, Any]) -> Message:

@@ -19,7 +19,7 @@ from ummp_assets.reasons import Reason
 from ummp_assets.records import Rejection
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
-from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, read_table
+from ummp_assets.storage.stages import Manifest, StageWriter, find_manifest, read_manifest, read_table
 from ummp_assets.training.batch_messages import DEAD_LETTERS, BatchMessages
 from ummp_assets.training.packing import pack, split, split_message
 from ummp_assets.training.rounds import ClosedRound, close_rounds, reject_parameters
@@ -214,11 +214,7 @@ def _predecessor(store: ObjectStore, batch: str, wait_seconds: float) -> Manifes
 
 def _is_committed(store: ObjectStore, batch: str) -> bool:
     """Brokers forget the marker of an idle group after days; the manifest does not."""
-    try:
-        read_manifest(store, STAGE, batch)
-    except ManifestMissing:
-        return False
-    return True
+    return find_manifest(store, STAGE, batch) is not None
 
 
 def _records(settings: Settings, average: pa.RecordBatch) -> Iterator[Record]:

@@ -39,7 +39,8 @@ def preview_command(name: str, assignments: tuple[str, ...], examples: int, as_j
     """
     from rich.progress import track
 
-    from ummp_assets.clean.preview import find_deciding, preview_rules
+    from ummp_assets.clean.deciding_batches import find_deciding
+    from ummp_assets.clean.preview import preview_rules
     from ummp_assets.cli.trying import setting_value, try_settings
     from ummp_assets.datasets.versions import read_version
     from ummp_assets.settings import load_settings
