@@ -40,7 +40,7 @@ def convert_picture(picture: Image.Image, icc_profile: bytes | None, background:
     Pixels of shape (height, width, 3), or `unsupported_image`.
     """
     if picture.mode not in _CONVERTIBLE:
-        return Refusal(Reason.UNSUPPORTED_IMAGE, f"pixels of the mode {picture.mode} have no defined range")
+        return Refusal(Reason.UNSUPPORTED_IMAGE, f"pixels of the mode {picture.mode} are of no kind that is read")
     width, height = picture.size
     pixels = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
@@ -92,14 +92,25 @@ def srgb_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform 
 
 def _convert_strip(strip: Image.Image, icc_profile: bytes | None, background: int) -> Pixels:
     if strip.mode in _SIXTEEN_BIT_GREY:
-        strip = Image.fromarray(_eight_bits(np.asarray(strip, np.uint16)))
+        strip = _eight_bit_grey(strip)
     if not strip.has_transparency_data:
         return np.asarray(_to_srgb(_without_palette(strip), icc_profile))
-    strip = strip.convert("RGBA")
-    colours = _to_srgb(strip.convert("RGB"), icc_profile)
+    alpha = strip.convert("RGBA").getchannel("A")
+    # Grey stays grey until then: its profile is one of grey.
+    colours = _to_srgb(strip.convert("L" if strip.mode in ("L", "LA") else "RGB"), icc_profile)
     canvas = Image.new("RGB", strip.size, (background, background, background))
-    canvas.paste(colours, mask=strip.getchannel("A"))
+    canvas.paste(colours, mask=alpha)
     return np.asarray(canvas)
+
+
+def _eight_bit_grey(strip: Image.Image) -> Image.Image:
+    samples = np.asarray(strip, np.uint16)
+    grey = Image.fromarray(_eight_bits(samples))
+    transparent = strip.info.get("transparency")
+    if transparent is not None:
+        # Pillow would look for it among the rounded samples.
+        grey.putalpha(Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8)))
+    return grey
 
 
 def _eight_bits(samples: npt.NDArray[np.uint16]) -> Pixels:

@@ -6,9 +6,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
+from PIL import Image
 
 from ummp_assets.clean.image_colour import convert_picture, convert_rgb, convert_samples
-from ummp_assets.clean.image_header import ImageFormat, ImageHeader, is_sampled_as_usual, read_image_header
+from ummp_assets.clean.image_header import (
+    ImageFormat,
+    ImageHeader,
+    is_of_unread_kind,
+    is_sampled_as_usual,
+    read_image_header,
+)
+from ummp_assets.clean.image_tiff import normal_grey
 from ummp_assets.clean.refusals import Refusal, describe_error
 from ummp_assets.clean.rules.image import LIMITS
 from ummp_assets.clean.rules.rule import first_broken
@@ -22,6 +30,9 @@ Pixels = npt.NDArray[np.uint8]
 # A progressive JPEG has about ten scans, each of which visits every pixel; a thousand of them decode for minutes.
 _USUAL_SCANS = 16
 _START_OF_SCAN = b"\xff\xda"
+
+# Pillow's modes of JPEGs, as simplejpeg calls them.
+_TURBO_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 
 # EXIF 2.32, tag 274: how the stored rows and columns are turned and mirrored, as (transpose, flip rows, flip columns).
 _ORIENTATIONS = {
@@ -115,12 +126,13 @@ def decode_pixels(header: ImageHeader, data: bytes, settings: ImageSettings) -> 
     try:
         return _decode(header, data, settings)
     except Exception as error:  # noqa: BLE001 - over damaged files decoders raise whatever they meet
-        return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} data cannot be decoded: {describe_error(error)}")
+        reason = Reason.UNSUPPORTED_IMAGE if is_of_unread_kind(error) else Reason.CORRUPT_IMAGE
+        return Refusal(reason, f"the {header.format} data cannot be decoded: {describe_error(error)}")
 
 
 def _decode(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:
     is_jpeg = header.format is ImageFormat.JPEG
-    if header.picture is None or (is_jpeg and header.picture.mode in ("RGB", "L") and is_sampled_as_usual(data)):
+    if header.picture is None or (is_jpeg and header.picture.mode in _TURBO_SPACES and is_sampled_as_usual(data)):
         return _decode_jpeg(header, data, settings)
     if header.format is ImageFormat.WEBP:
         # Pillow's reader of animations holds the canvas three times.
@@ -129,15 +141,24 @@ def _decode(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels
     if header.bits == 16 and header.picture.mode not in ("I;16", "I;16B", "I;16L"):
         # Pillow keeps the high byte of 16-bit colours; OpenCV keeps both, and they are rounded.
         return _decode_by_opencv(header, data, settings)
-    pixels = convert_picture(header.picture, header.icc_profile, settings.background)
+    pixels = convert_picture(normal_grey(header.picture), header.icc_profile, settings.background)
     return pixels if isinstance(pixels, Refusal) else _upright(pixels, header.orientation)
 
 
-def _decode_jpeg(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels:
+def _decode_jpeg(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:
     # simplejpeg against OpenCV, 500 x 400: 0.52 and 0.62 ms; and it raises where libjpeg only warns of damage.
     needed = 2 * settings.side_pixels
-    pixels = simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=needed, min_width=needed, min_factor=2)
-    return _upright(convert_rgb(pixels, header.icc_profile, settings.background), header.orientation)
+    mode = "RGB" if header.picture is None else header.picture.mode
+    if mode == "L" and header.icc_profile is None:
+        mode = "RGB"
+    space = _TURBO_SPACES[mode]
+    pixels = simplejpeg.decode_jpeg(data, colorspace=space, min_height=needed, min_width=needed, min_factor=2)
+    if mode == "RGB":
+        return _upright(convert_rgb(pixels, header.icc_profile, settings.background), header.orientation)
+    # Of CMYK, files hold how much light is left: every reader follows Photoshop in this.
+    picture = Image.fromarray(pixels[..., 0]) if mode == "L" else Image.fromarray(255 - pixels, "CMYK")
+    converted = convert_picture(picture, header.icc_profile, settings.background)
+    return converted if isinstance(converted, Refusal) else _upright(converted, header.orientation)
 
 
 def _decode_by_opencv(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:

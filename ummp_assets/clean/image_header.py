@@ -1,6 +1,7 @@
 """What an image's header says, read before anything is decoded."""
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,14 +20,20 @@ from PIL import (
 )
 from PIL.ImageFile import ImageFile
 
+from ummp_assets.clean.image_tiff import find_unread_kind, is_read_whole_by_opencv, tile_pixels
 from ummp_assets.clean.refusals import Refusal, describe_error
 from ummp_assets.reasons import Reason
 
-__all__ = ["ImageFormat", "ImageHeader", "is_sampled_as_usual", "read_image_header", "sniff_image_format"]
+__all__ = [
+    "ImageFormat",
+    "ImageHeader",
+    "is_of_unread_kind",
+    "is_sampled_as_usual",
+    "read_image_header",
+    "sniff_image_format",
+]
 
 _EXIF_ORIENTATION = 0x0112
-_TIFF_BITS_PER_SAMPLE = 258
-_TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
 _PNG_BIT_DEPTH_OFFSET = 24
 _EXIF_MARK, _PROFILE_MARK = b"Exif\0\0", b"ICC_PROFILE\0"
 _SCAN_MARKER = b"\xda"
@@ -34,6 +41,11 @@ _USUAL_SEGMENTS = 200
 # A PNG of 32 MB in the usual pieces of 8 kB takes 12,000.
 _MAX_READS = 100_000
 _PLAIN_COLOURS = ("YCbCr", "Gray", "RGB")
+_MAX_BRANDS_END = 256
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+# What Pillow and libjpeg say of a file that is whole but of a kind that they do not read; how large Pillow calls one.
+_UNREAD_KIND = re.compile("unknown pixel mode|unsupported (bmp|jpeg)|cannot handle", re.IGNORECASE)
+_PIXELS = re.compile(r"\((\d+) pixels\)")
 # What the hungriest way holds: 16-bit RGBA, and RGB.
 _BYTES_PER_PIXEL = 12
 
@@ -113,11 +125,17 @@ def sniff_image_format(data: bytes) -> ImageFormat | None:
         return ImageFormat.GIF
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return ImageFormat.TIFF
-    if data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis", b"mif1", b"msf1"):
+    if data[4:8] == b"ftyp" and _AVIF_BRANDS & _brands(data):
         return ImageFormat.AVIF
     if data[:2] == b"BM":
         return ImageFormat.BMP
     return None
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """Return all that a file of boxes says it is (ISO/IEC 14496-12, 4.3): HEIC and AVIF may both come as `mif1`."""
+    end = min(int.from_bytes(data[:4]), len(data), _MAX_BRANDS_END)
+    return {data[8:12], *(data[start : start + 4] for start in range(16, end - 3, 4))}
 
 
 def read_image_header(data: bytes) -> ImageHeader | Refusal:
@@ -129,6 +147,8 @@ def read_image_header(data: bytes) -> ImageHeader | Refusal:
         if image_format is ImageFormat.JPEG and (header := _plain_jpeg_header(data)):
             return header
         picture = _PLUGINS[image_format](_BoundedReads(data))
+        if unread := find_unread_kind(picture):
+            return Refusal(Reason.UNSUPPORTED_IMAGE, unread)
         # TIFFs are turned by the decoders themselves, Pillow's as well as OpenCV's.
         orientation = 1 if image_format is ImageFormat.TIFF else _orientation(picture)
         width, height = reversed(picture.size) if orientation >= 5 else picture.size
@@ -136,7 +156,7 @@ def read_image_header(data: bytes) -> ImageHeader | Refusal:
             format=image_format,
             width=width,
             height=height,
-            allocated_pixels=max(width * height, _tile_pixels(picture)),
+            allocated_pixels=max(width * height, tile_pixels(picture)),
             bits=_bits(image_format, data, picture),
             orientation=orientation,
             icc_profile=picture.info.get("icc_profile") or None,
@@ -144,9 +164,19 @@ def read_image_header(data: bytes) -> ImageHeader | Refusal:
         )
     except Image.DecompressionBombError as error:
         # Some plugins hold Pillow's own limit of 179 megapixels against the header.
-        return Refusal(Reason.TOO_MANY_PIXELS, f"the {image_format} image is too large: {error}")
+        found = _PIXELS.search(str(error))
+        measured = {"pixels": float(found[1])} if found else {}
+        detail = f"the {image_format} image is too large: {error}"
+        return Refusal(Reason.TOO_MANY_PIXELS, detail, measured.get("pixels"), measured)
     except Exception as error:  # noqa: BLE001 - over damaged headers Pillow raises whatever its parsers meet
-        return Refusal(Reason.CORRUPT_IMAGE, f"the {image_format} header cannot be read: {describe_error(error)}")
+        reason = Reason.UNSUPPORTED_IMAGE if is_of_unread_kind(error) else Reason.CORRUPT_IMAGE
+        return Refusal(reason, f"the {image_format} header cannot be read: {describe_error(error)}")
+
+
+def is_of_unread_kind(error: Exception) -> bool:
+    """Return whether a decoder did not raise over damage, but over a kind of image that it does not read."""
+    # A compression that Pillow's table of them lacks.
+    return isinstance(error.__cause__, KeyError) or _UNREAD_KIND.search(str(error)) is not None
 
 
 def _plain_jpeg_header(data: bytes) -> ImageHeader | None:
@@ -205,17 +235,11 @@ class _BoundedReads(io.BytesIO):
         return super().read(size)
 
 
-def _tile_pixels(picture: ImageFile) -> int:
-    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
-        return 0
-    return int(picture.tag_v2.get(_TIFF_TILE_WIDTH, 0)) * int(picture.tag_v2.get(_TIFF_TILE_LENGTH, 0))
-
-
 def _bits(image_format: ImageFormat, data: bytes, picture: ImageFile) -> int:
     if image_format is ImageFormat.PNG:
         return 16 if data[_PNG_BIT_DEPTH_OFFSET] == 16 else 8
     if isinstance(picture, TiffImagePlugin.TiffImageFile):
-        return 16 if set(picture.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (8,))) == {16} else 8
+        return 16 if is_read_whole_by_opencv(picture) else 8
     return 8
 
 

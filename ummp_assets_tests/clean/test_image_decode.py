@@ -3,6 +3,7 @@
 import base64
 import io
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -283,6 +284,76 @@ def test_chroma_is_sampled_however_it_was(sampling: str) -> None:
     assert np.abs(pixels.astype(int) - expected).mean() < 6
 
 
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "TIFF"])
+def test_grey_moves_from_its_profile_to_srgb(image_format: str) -> None:
+    # Photoshop writes a profile of grey into grey JPEGs.
+    options: dict[str, object] = {"quality": 100} if image_format == "JPEG" else {}
+    data = encoded(Image.new("L", (16, 16), 60), image_format, icc_profile=linear_grey_profile(), **options)
+    linear = 1.055 * (60 / 255) ** (1 / 2.4) - 0.055
+    assert np.abs(decoded(data).astype(int) - round(255 * linear)).max() <= 1
+
+
+def test_grey_with_alpha_moves_from_its_profile_to_srgb() -> None:
+    samples = np.full((16, 16, 2), 255, np.uint8)
+    samples[..., 0] = 60
+    linear = 1.055 * (60 / 255) ** (1 / 2.4) - 0.055
+    data = encoded(Image.fromarray(samples), "PNG", icc_profile=linear_grey_profile())
+    assert np.abs(decoded(data).astype(int) - round(255 * linear)).max() <= 1
+
+
+def linear_grey_profile() -> bytes:
+    """A profile of grey that grows with the light (ICC.1:2010, section 8.5): lcms makes none."""
+    tags = {
+        b"desc": b"desc\0\0\0\0\0\0\0\5grey\0".ljust(112, b"\0"),
+        b"wtpt": b"XYZ \0\0\0\0" + struct.pack(">3i", 63_190, 65_536, 54_061),
+        b"kTRC": b"curv\0\0\0\0" + struct.pack(">IHH", 1, 256, 0),
+    }
+    start, table, body = 132 + 12 * len(tags), struct.pack(">I", len(tags)), b""
+    for name, data in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(data))
+        body += data
+    header = struct.pack(">I4xI12s12x4s", start + len(body), 0x0240_0000, b"mntrGRAYXYZ ", b"acsp").ljust(68, b"\0")
+    return (header + struct.pack(">3i", 63_190, 65_536, 54_061)).ljust(128, b"\0") + table + body
+
+
+def test_a_transparent_grey_of_sixteen_bits_is_background() -> None:
+    samples = np.full((16, 16), 1_000, np.uint16)
+    # These differ by less than eight bits tell apart.
+    samples[8:] = 1_001
+    png = cv2.imencode(".png", samples)[1].tobytes()
+    transparent = struct.pack(">H", 1_000)
+    chunk = struct.pack(">I", 2) + b"tRNS" + transparent + struct.pack(">I", zlib.crc32(b"tRNS" + transparent))
+    pixels = decoded(png[:33] + chunk + png[33:])
+    assert (pixels[:8] == 100).all()
+    assert (pixels[8:] == 4).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_damaged_jpeg_is_refused_whatever_its_colours(mode: str) -> None:
+    picture = Image.open(io.BytesIO(photograph("coffee.png"))).convert(mode)
+    # With metadata, Pillow reads the header of each.
+    data = encoded(picture, "JPEG", quality=90, exif=Image.Exif())
+    decoded(data)
+    cut = data[: len(data) // 2] + b"\xff\xd9"
+    assert refused(cut).reason is Reason.CORRUPT_IMAGE
+
+
+def test_kinds_of_jpegs_that_are_not_read_are_unsupported() -> None:
+    data = encoded(Image.new("RGB", (64, 64)), "JPEG")
+    frame = data.index(b"\xff\xc0")
+    twelve_bits = data[:frame] + b"\xff\xc1" + data[frame + 2 : frame + 4] + b"\x0c" + data[frame + 5 :]
+    assert refused(twelve_bits).reason is Reason.UNSUPPORTED_IMAGE
+
+
+def test_heic_is_told_from_avif_by_all_its_brands() -> None:
+    avif = encoded(corners(), "AVIF", quality=95)
+    # Both may come under the brand that they have in common.
+    general = avif[:8] + b"mif1" + avif[12:]
+    assert isinstance(decode_image(general, RULES), DecodedImage)
+    heic = struct.pack(">I", 24) + b"ftypmif1\0\0\0\0mif1heic" + general[32:]
+    assert refused(heic).reason is Reason.UNSUPPORTED_IMAGE
+
+
 @pytest.mark.parametrize("image_format", ["GIF", "WEBP", "TIFF", "PNG"])
 def test_the_first_frame_stands_for_an_animation(image_format: str) -> None:
     options = {"lossless": True} if image_format == "WEBP" else {}
@@ -313,7 +384,6 @@ def test_a_name_or_type_decides_nothing() -> None:
 def test_pixels_without_a_range_are_unsupported(mode: str) -> None:
     refusal = refused(encoded(Image.new(mode, (16, 16)), "TIFF"))
     assert refusal.reason is Reason.UNSUPPORTED_IMAGE
-    assert f"mode {mode}" in refusal.detail
 
 
 def test_limits_hold_before_anything_is_decoded() -> None:
