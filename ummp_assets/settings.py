@@ -255,10 +255,12 @@ class AudioSettings(BaseModel):
     max_bytes: Annotated[int, Field(ge=1)] = Field(
         268_435_456, description="Larger files are filtered before they are read."
     )
-    max_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+    max_seconds: Annotated[float, Field(ge=0.02, le=86_400)] = Field(
         600.0, description="Longer recordings are filtered. Memory grows with it, not with the batch."
     )
-    min_seconds: Annotated[float, Field(ge=0.02)] = Field(0.05, description="Shorter recordings are filtered.")
+    min_seconds: Annotated[float, Field(ge=0.02, le=86_400)] = Field(
+        0.05, description="Shorter recordings are filtered."
+    )
     min_level_dbfs: Annotated[float, Field(ge=-200, le=0)] = Field(
         -60.0, description="Recordings with a lower level (root mean square) are filtered."
     )

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from ummp_assets.clean.audio_format import AudioFormat, find_truncation, sniff_audio_format
+from ummp_assets.clean.audio_format import AudioFormat, find_foreign_codec, find_truncation, sniff_audio_format
 from ummp_assets.clean.audio_levels import LevelMeter
 from ummp_assets.clean.audio_source import AudioSource, open_source
 from ummp_assets.clean.refusals import Refusal, describe_error
@@ -63,8 +63,10 @@ def decode_audio(data: bytes, settings: AudioSettings) -> DecodedAudio | Refusal
         with open_source(data, audio_format) as source:
             return _read(source, audio_format, settings)
     except ImportError:
-        return Refusal(Reason.UNSUPPORTED_AUDIO, "M4A needs FFmpeg: install ummp-assets[av]")
+        return Refusal(Reason.UNSUPPORTED_AUDIO, f"this {audio_format} file needs FFmpeg: install ummp-assets[av]")
     except Exception as error:  # noqa: BLE001 - over damaged files decoders raise whatever they meet
+        if codec := find_foreign_codec(data, audio_format):
+            return Refusal(Reason.UNSUPPORTED_AUDIO, f"the {audio_format} file holds a codec that is not read: {codec}")
         return Refusal(Reason.CORRUPT_AUDIO, f"the {audio_format} data cannot be decoded: {describe_error(error)}")
 
 
@@ -74,7 +76,7 @@ def _read(source: AudioSource, audio_format: AudioFormat, settings: AudioSetting
         return Refusal(Reason.CORRUPT_AUDIO, f"a sample rate of {rate_hz} Hz")
     if announced is not None and (refusal := _too_long(announced / rate_hz, settings)):
         return refusal
-    meter = LevelMeter(rate_hz, settings.silence_dbfs)
+    meter = LevelMeter(rate_hz, settings.silence_dbfs, source.largest_sample)
     resampler = soxr.ResampleStream(rate_hz, settings.sample_rate_hz, 1, dtype="float32", quality="HQ")
     parts: list[Samples] = []
     frames = 0

@@ -3,10 +3,21 @@
 import struct
 from enum import StrEnum
 
-__all__ = ["AudioFormat", "find_truncation", "sniff_audio_format"]
+__all__ = ["AudioFormat", "find_foreign_codec", "find_truncation", "sniff_audio_format"]
 
 _MAX_CHUNKS = 1_000
-_UNKNOWN_SIZES = (0, 0xFFFF_FFFF)
+# What writers put for the size of samples that they have not counted yet: nothing, SoX's number, or the largest there
+# is of 31 or 32 bits, less a header or as arecord rounds it.
+_OPEN_SIZES = (0, 0x7FFF_F000)
+_LARGEST_SIZES = (0x8000_0000, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
+_BELOW_LARGEST = 256
+# The codecs that libsndfile reads in each container.
+_WAV_CODECS = frozenset({1, 2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, 0x55})
+_WAV_EXTENSIBLE = 0xFFFE
+_AIFF_CODECS = frozenset(
+    b"NONE sowt twos raw  fl32 FL32 fl64 FL64 ulaw ULAW alaw ALAW ima4 GSM  in24 in32 ni24 42ni 23ni".split(b" ")
+)
+_OGG_CODECS = (b"\x01vorbis", b"OpusHead")
 _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 
 
@@ -39,6 +50,28 @@ def sniff_audio_format(data: bytes) -> AudioFormat | None:
     return None
 
 
+def find_foreign_codec(data: bytes, audio_format: AudioFormat) -> str | None:
+    """Return the name of the codec in a container that libsndfile reads with other codecs only."""
+    if audio_format is AudioFormat.WAV:
+        order = ">" if data[:4] == b"RIFX" else "<"
+        start = _find_chunk(data, b"fmt ", order)
+        if start is None or start + 26 > len(data):
+            return None
+        (tag,) = struct.unpack_from(f"{order}H", data, start)
+        if tag == _WAV_EXTENSIBLE:
+            (tag,) = struct.unpack_from(f"{order}H", data, start + 24)
+        return None if tag in _WAV_CODECS else f"{tag:#06x}"
+    if audio_format is AudioFormat.AIFF and data[8:12] == b"AIFC":
+        start = _find_chunk(data, b"COMM", ">")
+        name = data[start + 18 : start + 22] if start is not None else b""
+        return None if len(name) < 4 or name in _AIFF_CODECS else repr(name)
+    if audio_format is AudioFormat.OGG and len(data) > 36:
+        # RFC 3533, section 6: the first packet follows the page's segment table.
+        start = 27 + data[26]
+        return None if data.startswith(_OGG_CODECS, start) else repr(data[start : start + 8])
+    return None
+
+
 def find_truncation(data: bytes, audio_format: AudioFormat) -> str | None:
     """Return in a sentence what is missing at the end, where the container tells and its decoder would not mind.
 
@@ -55,15 +88,29 @@ def find_truncation(data: bytes, audio_format: AudioFormat) -> str | None:
 
 def _missing_samples(data: bytes, name: bytes, byte_order: str) -> str | None:
     """Compare the size of the chunk that holds the samples with what there is; streams may leave the size open."""
+    start = _find_chunk(data, name, byte_order)
+    if start is None:
+        return None
+    size: int = struct.unpack_from(f"{byte_order}I", data, start - 4)[0]
+    sizes = _find_chunk(data, b"ds64", byte_order) if data[:4] == b"RF64" else None
+    if sizes is not None and sizes + 16 <= len(data):
+        # EBU Tech 3306: the sizes of 64 bits stand there, that of the whole file first.
+        size = struct.unpack_from("<Q", data, sizes + 8)[0]
+    there = len(data) - start
+    if size <= there or size in _OPEN_SIZES or any(0 <= most - size <= _BELOW_LARGEST for most in _LARGEST_SIZES):
+        return None
+    return f"{there:,} of {size:,} bytes of samples are there"
+
+
+def _find_chunk(data: bytes, name: bytes, byte_order: str) -> int | None:
+    """Return where the content of a RIFF or IFF file's chunk begins."""
     position = 12
     for _ in range(_MAX_CHUNKS):
         if position + 8 > len(data):
             return None
-        size: int = struct.unpack_from(f"{byte_order}I", data, position + 4)[0]
         if data[position : position + 4] == name:
-            there = len(data) - position - 8
-            is_short = size > there and size not in _UNKNOWN_SIZES
-            return f"{there:,} of {size:,} bytes of samples are there" if is_short else None
+            return position + 8
+        size: int = struct.unpack_from(f"{byte_order}I", data, position + 4)[0]
         position += 8 + size + size % 2
     return None
 

@@ -18,16 +18,18 @@ _LOWEST_DBFS = -200.0
 class LevelMeter:
     """Adds up a recording's levels block by block.
 
-    The level is the root mean square of the mono sum in decibels of full scale; silent are frames of 20 ms below
-    `silence_dbfs`; clipped are samples at full scale (0.999 and more) of which the one before is as well: a single one
-    is a peak, two are a wave cut flat.
+    The level is the root mean square of the mono sum about its mean, in decibels of full scale: an offset, as cheap
+    converters add it, is no sound. Silent are frames of 20 ms below `silence_dbfs`; clipped are samples at full scale
+    (0.999 and more of `largest_sample`) of which the one before is as well: a single one is a peak, two are a wave cut
+    flat.
     """
 
-    def __init__(self, sample_rate_hz: int, silence_dbfs: float) -> None:
+    def __init__(self, sample_rate_hz: int, silence_dbfs: float, largest_sample: float = 1.0) -> None:
         self._frame_samples = max(1, round(_FRAME_SECONDS * sample_rate_hz))
         self._silent_power = 10 ** (silence_dbfs / 10)
         self._rest: Samples = np.empty(0, np.float32)
-        self._energy = 0.0
+        self._full_scale = _FULL_SCALE * largest_sample
+        self._energy = self._sum = 0.0
         self._samples = self._frames = self._silent_frames = 0
         self._clipped = self._channel_samples = 0
 
@@ -43,7 +45,7 @@ class LevelMeter:
         """
         self._samples += len(mono)
         self._channel_samples += block.size
-        full_scale = _FULL_SCALE * (_INT16_FULL_SCALE if block.dtype == np.int16 else 1)
+        full_scale = self._full_scale * (_INT16_FULL_SCALE if block.dtype == np.int16 else 1)
         if block.max() >= full_scale or block.min() <= -full_scale:
             full = (block >= full_scale) | (block <= -full_scale)
             self._clipped += int(np.count_nonzero(full[1:] & full[:-1]))
@@ -51,9 +53,14 @@ class LevelMeter:
         whole = len(pending) // self._frame_samples * self._frame_samples
         frames, self._rest = pending[:whole].reshape(-1, self._frame_samples), pending[whole:]
         powers = np.einsum("ij,ij->i", frames, frames) / self._frame_samples
+        means = frames.mean(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Of samples that are no numbers or too large ones, the energy tells.
+            deviations = powers - means * means
         self._energy += float(powers.sum(dtype=np.float64)) * self._frame_samples
+        self._sum += float(means.sum(dtype=np.float64)) * self._frame_samples
         self._frames += len(frames)
-        self._silent_frames += int(np.count_nonzero(powers < self._silent_power))
+        self._silent_frames += int(np.count_nonzero(deviations < self._silent_power))
 
     @property
     def _total_energy(self) -> float:
@@ -66,7 +73,9 @@ class LevelMeter:
 
     @property
     def level_dbfs(self) -> float:
-        power = self._total_energy / max(1, self._samples)
+        samples = max(1, self._samples)
+        mean = (self._sum + float(self._rest.sum(dtype=np.float64))) / samples
+        power = self._total_energy / samples - mean * mean
         return 10 * math.log10(power) if power > 10 ** (_LOWEST_DBFS / 10) else _LOWEST_DBFS
 
     @property

@@ -1,4 +1,5 @@
-"""Reads sound files as blocks of samples: libsndfile for most formats, FFmpeg (the extra `av`) for M4A."""
+"""Reads sound files as blocks of samples: libsndfile for most formats, FFmpeg (the extra `av`) for M4A and what else
+there is in an Ogg than Vorbis and Opus."""
 
 import io
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ummp_assets.clean.audio_format import AudioFormat
+from ummp_assets.clean.audio_format import AudioFormat, find_foreign_codec
 
 __all__ = ["AudioSource", "open_source"]
 
@@ -18,9 +19,12 @@ Samples = npt.NDArray[np.float32] | npt.NDArray[np.int16]
 # Small enough for the second-level cache, large enough for the resampler.
 _BLOCK_SAMPLES = 1 << 17
 _INT16_SUBTYPES = ("PCM_16", "PCM_S8", "PCM_U8")
+# Eight bits end one step below full scale, the companded ones (ITU-T G.711) where their largest code stands.
+_LARGEST_SAMPLES = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "ULAW": 32_124 / 32_768, "ALAW": 32_256 / 32_768}
 _MAX_ANNOUNCED_FRAMES = 1 << 48
 # Gapless playback cuts the encoder's delay and padding, of which decoders of MP3 keep one frame more or less.
 _MP3_SLACK_FRAMES = 4 * 1_152
+_DEMUXERS = {AudioFormat.M4A: "mp4", AudioFormat.OGG: "ogg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class AudioSource:
     ----------
     announced_frames:
         Frames that the header announces, if it does.
+    largest_sample:
+        The largest that the codec has a code for.
     slack_frames:
         So many fewer are no sign of truncation.
     blocks:
@@ -43,6 +49,7 @@ class AudioSource:
     announced_frames: int | None
     slack_frames: int
     blocks: Iterator[Samples]
+    largest_sample: float = 1.0
 
 
 @contextmanager
@@ -52,21 +59,22 @@ def open_source(data: bytes, audio_format: AudioFormat) -> Iterator[AudioSource]
     Raises
     ------
     ImportError
-        M4A, and the extra `av` is not installed.
+        FFmpeg is needed, and the extra `av` is not installed.
     Exception
         The bytes are damaged: whatever the decoder raises.
     """
-    if audio_format is AudioFormat.M4A:
-        with _open_m4a(data) as source:
+    if audio_format in _DEMUXERS and (audio_format is AudioFormat.M4A or find_foreign_codec(data, audio_format)):
+        with _open_by_ffmpeg(data, _DEMUXERS[audio_format]) as source:
             yield source
         return
-    with soundfile.SoundFile(_LenientBytes(data)) as file:
+    with _ForwardFile(_LenientBytes(data)) as file:
         yield AudioSource(
             sample_rate_hz=int(file.samplerate),
             channels=int(file.channels),
             announced_frames=int(file.frames) if 0 < file.frames < _MAX_ANNOUNCED_FRAMES else None,
             slack_frames=_MP3_SLACK_FRAMES if audio_format is AudioFormat.MP3 else 0,
             blocks=_read_blocks(file),
+            largest_sample=_LARGEST_SAMPLES.get(file.subtype, 1.0),
         )
 
 
@@ -79,6 +87,14 @@ class _LenientBytes(io.BytesIO):
             return super().seek(offset, whence)
         except ValueError:
             return self.tell()
+
+
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A sound file that is read from beginning to end: soundfile would seek after each block, and fail in a FLAC that
+    does not say how long it is."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 def _read_blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
@@ -94,22 +110,32 @@ def _read_blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
 
 
 @contextmanager
-def _open_m4a(data: bytes) -> Iterator[AudioSource]:
+def _open_by_ffmpeg(data: bytes, demuxer: str) -> Iterator[AudioSource]:
     import av
 
-    # The demuxer is named: FFmpeg would try every one that it has, playlists that open other files included.
-    with av.open(io.BytesIO(data), mode="r", format="mp4") as container:
+    # The demuxer is named: FFmpeg would try every one that it has, playlists that open other files included. Names
+    # in other encodings than UTF-8 are no damage.
+    with av.open(io.BytesIO(data), mode="r", format=demuxer, metadata_errors="replace") as container:
         if not container.streams.audio:
             raise ValueError("the file has no sound track")
         stream = container.streams.audio[0]
-        planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
+        # Not in planes: of more than eight, PyAV does not find the end, and reads memory that is not the frame's.
+        packed = av.AudioResampler(format="flt", layout=stream.layout, rate=stream.rate)
+        seconds = stream.duration * stream.time_base if stream.duration and stream.time_base else None
+        announced = int(seconds * stream.rate) if seconds is not None else None
 
         def blocks() -> Iterator[npt.NDArray[np.float32]]:
+            frames = 0
             for frame in container.decode(stream):
-                for converted in planar.resample(frame):
-                    yield np.asarray(converted.to_ndarray().T, np.float32)
+                for converted in packed.resample(frame):
+                    if converted.layout.nb_channels != stream.channels:
+                        raise ValueError(f"{stream.channels} channels become {converted.layout.nb_channels}")
+                    block = converted.to_ndarray().reshape(-1, stream.channels)
+                    # What follows the announced end fills the last packet.
+                    block = block if announced is None else block[: max(0, announced - frames)]
+                    frames += len(block)
+                    if len(block):
+                        yield np.asarray(block, np.float32)
 
-        seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
-        announced = int(seconds * stream.rate) if seconds is not None else None
         # AAC's delay and padding: two frames of 1,024 samples and the rest of the last one.
         yield AudioSource(stream.rate, stream.channels, announced, 3 * 1_024, blocks())

@@ -28,7 +28,7 @@ __all__ = ["CODE_VERSION", "RULES", "STAGE", "clean_audio"]
 
 STAGE = "clean_audio"
 CODE_VERSION = "2"
-RULES = {"audio_bytes": "1", "decode": "1", "duration": "1", "levels": "1", "resample": "1", "truncation": "1"}
+RULES = {"audio_bytes": "1", "decode": "2", "duration": "1", "levels": "2", "resample": "1", "truncation": "2"}
 
 # How long a recording is, is not known before it is decoded: chunks are small, several minutes are one of their own.
 _CHUNK_ROWS = 4

@@ -106,6 +106,18 @@ def test_m4a_is_read(layout: str, channels: int) -> None:
     assert np.argmax(spectrum) * 16_000 / 8_000 == pytest.approx(440, abs=2)
 
 
+def test_a_title_that_is_no_utf8_is_no_damage() -> None:
+    file = io.BytesIO()
+    with av.open(file, mode="w", format="mp4") as container:
+        container.metadata["title"] = "Canzone"
+        stream = container.add_stream("aac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone(1.0)[None], format="fltp", layout="mono")
+        frame.rate, frame.pts = 16_000, 0
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    decoded(replaced(file.getvalue(), b"Canzone", "Canción".encode("latin-1")))
+
+
 def test_m4a_without_ffmpeg_names_the_extra_that_is_missing() -> None:
     # Another process, for this one has imported it.
     program = """
@@ -152,7 +164,8 @@ def test_truncated_files_are_refused(file_format: str, share: float) -> None:
     assert refused(data[: int(len(data) * share)]).reason is Reason.CORRUPT_AUDIO
 
 
-@pytest.mark.parametrize("size", [0, 0xFFFF_FFFF])
+# 0, SoX's number, arecord's, FFmpeg's, and the largest less a header.
+@pytest.mark.parametrize("size", [0, 0x7FFF_F000, 0x7FFF_FF00, 0xFFFF_FFFF, 0xFFFF_FFFF - 36])
 def test_a_stream_of_open_length_is_no_truncated_file(size: int) -> None:
     data = bytearray(written(tone(1.0), subtype="PCM_16"))
     position = data.index(b"data")
@@ -165,6 +178,103 @@ def test_a_stream_of_open_length_is_no_truncated_file(size: int) -> None:
         # libsndfile takes a size of zero at its word.
         assert isinstance(result, Refusal)
         assert result.reason is Reason.AUDIO_TOO_SHORT
+
+
+def rf64(samples: bytes) -> bytes:
+    """Return a WAV of 16 bits and 16 kHz with its sizes in 64 bits (EBU Tech 3306)."""
+    sizes = b"ds64" + struct.pack("<IQQQI", 28, len(samples) + 72, len(samples), len(samples) // 2, 0)
+    form = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
+    return b"RF64\xff\xff\xff\xffWAVE" + sizes + form + b"data\xff\xff\xff\xff" + samples
+
+
+def test_a_wav_with_sizes_of_64_bits_is_read_and_its_truncation_found() -> None:
+    samples = (tone(1.0) * 32_767).astype("<i2").tobytes()
+    assert np.abs(decoded(rf64(samples)).waveform - tone(1.0)).max() < 1e-3
+    refusal = refused(rf64(samples)[:-10_000])
+    assert refusal.reason is Reason.CORRUPT_AUDIO
+    assert "22,000 of 32,000 bytes" in refusal.detail
+
+
+def test_a_flac_of_open_length_is_read_to_its_end() -> None:
+    # What `flac` and FFmpeg write into a pipe.
+    data = bytearray(written(tone(1.0), file_format="FLAC"))
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    np.testing.assert_allclose(decoded(bytes(data)).waveform, tone(1.0), atol=1e-4)
+    assert refused(bytes(data[: len(data) // 2])).reason is Reason.CORRUPT_AUDIO
+
+
+def test_flac_in_an_ogg_is_read() -> None:
+    file = io.BytesIO()
+    with av.open(file, mode="w", format="ogg") as container:
+        stream = container.add_stream("flac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray((tone(1.0)[None] * 32_767).astype(np.int16), format="s16", layout="mono")
+        frame.rate, frame.pts = 16_000, 0
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    audio = decoded(file.getvalue())
+    assert audio.format == "ogg"
+    np.testing.assert_allclose(audio.waveform, tone(1.0), atol=1e-4)
+
+
+def replaced(data: bytes, old: bytes, new: bytes) -> bytes:
+    assert data.count(old) == 1
+    return data.replace(old, new)
+
+
+def test_codecs_that_are_not_read_are_unsupported_and_not_corrupt() -> None:
+    wav = written(tone(1.0), subtype="PCM_16")
+    aiff = written(tone(1.0), file_format="AIFF", subtype="ULAW")
+    for data, name in (
+        (wav[:20] + b"\x61\x01" + wav[22:], "0x0161"),
+        (replaced(aiff, b"ulaw", b"QDM2"), "QDM2"),
+        (replaced(written(tone(1.0), file_format="OGG"), b"\x01vorbis\0\0", b"\x80theora\0\0"), "theora"),
+    ):
+        refusal = refused(data)
+        assert refusal.reason is Reason.UNSUPPORTED_AUDIO
+        assert name in refusal.detail
+
+
+def test_more_channels_than_eight_are_averaged() -> None:
+    # PyAV's planes of such frames end nowhere; before, this read memory that was not the frame's, and crashed.
+    loudness = np.arange(1, 17, dtype=np.float32) / 16
+    samples = tone(1.0)[:, None] * loudness
+    file = io.BytesIO()
+    with av.open(file, mode="w", format="mov") as container:
+        stream = container.add_stream("pcm_f32le", rate=16_000, layout="hexadecagonal")
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout="hexadecagonal")
+        frame.rate, frame.pts = 16_000, 0
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    audio = decoded(file.getvalue())
+    assert audio.source_channels == 16
+    np.testing.assert_allclose(audio.waveform, tone(1.0) * loudness.mean(), atol=1e-4)
+
+
+def test_an_m4a_ends_where_it_says() -> None:
+    # The last packet is filled up with 924 more.
+    assert len(decoded(m4a(tone(1.0, 44_100), 44_100), AudioSettings(sample_rate_hz=44_100)).waveform) == 44_100
+
+
+@pytest.mark.parametrize(
+    ("file_format", "subtype"),
+    [("WAV", "PCM_U8"), ("WAV", "ULAW"), ("WAV", "ALAW"), ("FLAC", "PCM_S8"), ("WAV", "FLOAT")],
+)
+def test_a_flat_wave_is_clipped_whatever_its_codes(file_format: str, subtype: str) -> None:
+    flat = np.clip(tone(1.0, level=1.5), -1, 1)
+    refusal = refused(written(flat, file_format=file_format, subtype=subtype))
+    assert refusal.reason is Reason.AUDIO_CLIPPED
+    # Half of the wave is flat; the first sample of each of the 880 runs has no clipped one before it.
+    assert refusal.measured == pytest.approx(np.arccos(1 / 1.5) / (np.pi / 2) - 880 / 16_000, abs=0.03)
+
+
+def test_an_offset_is_no_sound() -> None:
+    nothing = refused(written(np.full(16_000, 0.5, np.float32), subtype="FLOAT"))
+    assert (nothing.reason, nothing.measured) == (Reason.AUDIO_TOO_QUIET, -200.0)
+    shifted, plain = (decoded(written(tone(1.0, level=0.25) + offset, subtype="FLOAT")) for offset in (0.5, 0))
+    assert shifted.measurements["level_dbfs"] == pytest.approx(plain.measurements["level_dbfs"], abs=0.01)
+    pauses = np.concatenate([tone(0.5), np.zeros(19 * 16_000, np.float32)]) + np.float32(0.01)
+    assert refused(written(pauses, subtype="FLOAT")).reason is Reason.AUDIO_SILENT
 
 
 def test_levels_are_measured_and_kept() -> None:

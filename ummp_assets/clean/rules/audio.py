@@ -14,7 +14,7 @@ MAX_SECONDS = Rule(
 )
 
 LIMITS = (
-    Rule(Reason.AUDIO_TOO_SHORT, "seconds", "min_seconds", "at least", "{value:.3f} s, less than {limit:g} s"),
+    Rule(Reason.AUDIO_TOO_SHORT, "seconds", "min_seconds", "at least", "{value:.4g} s, less than {limit:g} s"),
     Rule(
         Reason.AUDIO_TOO_QUIET,
         "level_dbfs",
