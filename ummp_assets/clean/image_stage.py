@@ -2,7 +2,6 @@
 
 import hashlib
 import struct
-import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ummp_assets.clean.image_decode import decode_pixels, inspect_image
 from ummp_assets.clean.image_geometry import fit_square
 from ummp_assets.clean.image_hash import grey_thumbnail, has_look, perceptual_hash
 from ummp_assets.clean.image_near_duplicates import HASH_COLUMN, drop_near_duplicates
+from ummp_assets.clean.image_warnings import quiet_image_decoders
 from ummp_assets.clean.measurements import measured_rows
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.rules.image import IMAGE_MEASUREMENTS, MAX_BYTES
@@ -95,8 +95,7 @@ def clean_images(store: ObjectStore, index: Index, settings: Settings, batch: st
     with (
         ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor,
         one_opencv_thread(),
-        # Pillow warns of broken metadata, which no image is rejected for.
-        warnings.catch_warnings(action="ignore", category=UserWarning),
+        quiet_image_decoders(),
         crash_guard(store, STAGE, batch, partial(_clean_chunk, store, rules)) as clean,
     ):
         return run_clean_stage(

@@ -7,9 +7,13 @@ import numpy.typing as npt
 import pytest
 
 from ummp_assets.clean.image_decode import DecodedImage, decode_image
+from ummp_assets.clean.image_stage import clean_images
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.reasons import Reason
-from ummp_assets.settings import ImageSettings
+from ummp_assets.settings import ImageSettings, Settings
+from ummp_assets.storage.index import Index
+from ummp_assets.storage.objects import ObjectStore
+from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
 
 RULES = ImageSettings(side_pixels=64, min_side_pixels=1, background=100)
 WIDTH, HEIGHT = 16, 16
@@ -124,3 +128,15 @@ def test_planes_of_their_own_are_read_where_they_have_eight_bits() -> None:
 def test_kinds_that_are_not_read_are_unsupported_and_not_corrupt(kind: str, tags: dict[str, int]) -> None:
     refusal = refused(tiff(bytes(16 * 16 * 16), **tags))
     assert refusal.reason is Reason.UNSUPPORTED_IMAGE, (kind, refusal.detail)
+
+
+def test_broken_metadata_are_neither_refused_nor_written_about(
+    store: ObjectStore, index: Index, settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = tiff(colours(), BITS=(16,) * 3, PHOTOMETRIC=RGB, SAMPLES=3)
+    rows_per_strip, software_beyond_the_end = struct.pack("<HHI", 278, 4, 1), struct.pack("<HHII", 305, 2, 100, 1 << 20)
+    start = data.index(rows_per_strip)
+    broken = data[:start] + software_beyond_the_end + data[start + 12 :]
+    put_downloads(store, [raw_row(1, broken, modality="image")])
+    assert clean_images(store, index, settings, BATCH).rows("samples") == 1
+    assert capfd.readouterr().err == ""
