@@ -116,7 +116,7 @@ class HttpTransfer:
         """Make the handle ready for the next attempt of a download; `started` is the time now, `now` the same by the
         monotonic clock."""
         self._forget()
-        self._names = names.attach(self.handle, self._names, now)
+        self._names = names.attach(self.handle, self._names, download.url.hostname, now)
         self.download, self.started = download, started
         self.handle.setopt(pycurl.URL, download.url.text)
         if self._http_proxy:
