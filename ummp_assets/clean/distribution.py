@@ -1,7 +1,7 @@
 """How the measured values of samples are distributed, and what a threshold would have kept of them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ummp_assets.clean.rules.catalogue import all_rules, rules_in_force
-from ummp_assets.clean.rules.rule import Rule
+from ummp_assets.clean.rules.rule import Rule, value_at
 from ummp_assets.records import Modality
 from ummp_assets.settings import CleanSettings
 from ummp_assets.storage.accounting import CLEAN_STAGES
@@ -22,6 +22,8 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 _READ_ROWS = 65_536
 
+_Values = Mapping[tuple[Modality, str], Sequence[npt.NDArray[np.float64]]]
+
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
@@ -31,14 +33,18 @@ class Distribution:
     ----------
     limit, keeps:
         The threshold that is asked for, None where there is none, and whether values `at least` or `at most` it stay.
+    gate:
+        The setting that says which samples are judged at all, as short documents are not for repetition.
     in_force:
         Whether the rule judges under these settings.
     samples:
-        Values that there are; rules do not judge all samples.
+        Values that the rule would judge under these settings.
     refused:
         Samples that the rule did refuse, under the settings of their time.
     kept:
         Values on the right side of `limit`, whatever other rules say; all where there is none.
+    undecided:
+        Values that may be on either side, since nobody counted as far as `limit`.
     quantiles:
         Values by share, see `QUANTILES`; empty without any.
     """
@@ -47,11 +53,13 @@ class Distribution:
     reason: str
     setting: str
     keeps: str
+    gate: str | None
     limit: float | None
     in_force: bool
     samples: int
     refused: int
     kept: int
+    undecided: int
     quantiles: dict[float, float]
 
 
@@ -76,35 +84,53 @@ def distributions(
         for modality in modalities:
             for rows in _measured(store, modality, batch):
                 refused.update(reason for reason in rows.column("reason").to_pylist() if reason)
-                for name in {rule.measurement for rule in all_rules(modality)}:
-                    values[modality, name].append(_present(rows.column(name)))
+                for name in _measurements(modality):
+                    values[modality, name].append(_numbers(rows.column(name)))
     return [
-        _describe(modality, rule, values[modality, rule.measurement], refused[rule.reason.value], settings)
+        _describe(modality, rule, _judged(modality, rule, values, settings), refused[rule.reason.value], settings)
         for modality in modalities
         for rule in all_rules(modality)
     ]
 
 
+def _measurements(modality: Modality) -> set[str]:
+    rules = all_rules(modality)
+    return {rule.measurement for rule in rules} | {rule.gate.measurement for rule in rules if rule.gate}
+
+
+def _judged(modality: Modality, rule: Rule, values: _Values, settings: CleanSettings) -> npt.NDArray[np.float64]:
+    """Return the values of the samples that the rule judges under the settings."""
+    own = _joined(values[modality, rule.measurement])
+    judged = ~np.isnan(own)
+    if rule.gate is not None:
+        judged &= _joined(values[modality, rule.gate.measurement]) >= value_at(
+            getattr(settings, modality), rule.gate.setting
+        )
+    return own[judged]
+
+
 def _describe(
-    modality: Modality, rule: Rule, parts: Sequence[npt.NDArray[np.float64]], refused: int, settings: CleanSettings
+    modality: Modality, rule: Rule, values: npt.NDArray[np.float64], refused: int, settings: CleanSettings
 ) -> Distribution:
-    values = np.concatenate(parts) if parts else np.empty(0)
     own = getattr(settings, modality)
     limit = rule.limit(own)
-    if limit is None:
-        kept = len(values)
-    else:
-        kept = int(np.count_nonzero(values >= limit if rule.keeps == "at least" else values <= limit))
+    kept, undecided = len(values), 0
+    if limit is not None:
+        is_kept = values >= limit if rule.keeps == "at least" else values <= limit
+        kept = int(np.count_nonzero(is_kept))
+        undecided = int(np.count_nonzero(~is_kept & (values >= rule.exact_below)))
     return Distribution(
         modality=modality.value,
         reason=rule.reason.value,
         setting=f"clean.{modality.value}.{rule.setting}",
         keeps=rule.keeps,
+        gate=f"clean.{modality.value}.{rule.gate.setting}" if rule.gate else None,
         limit=limit,
         in_force=limit is not None and rule in rules_in_force(modality, own),
         samples=len(values),
         refused=refused,
         kept=kept,
+        undecided=undecided,
         quantiles=dict(zip(QUANTILES, np.quantile(values, QUANTILES).tolist(), strict=True)) if len(values) else {},
     )
 
@@ -114,6 +140,11 @@ def _measured(store: ObjectStore, modality: Modality, batch: str) -> Iterator[pa
         yield from read_table(store, manifest, MEASUREMENTS, batch_rows=_READ_ROWS)
 
 
-def _present(column: pa.Array) -> npt.NDArray[np.float64]:
+def _numbers(column: pa.Array) -> npt.NDArray[np.float64]:
+    """Return a column's values, not a number where they are missing."""
     values: npt.NDArray[np.float64] = column.to_numpy(zero_copy_only=False).astype(np.float64)
-    return values[~np.isnan(values)]
+    return values
+
+
+def _joined(parts: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    return np.concatenate(parts) if parts else np.empty(0)

@@ -37,7 +37,7 @@ def print_reasons(console: "Console", found: "Sequence[Distribution]") -> None:
                 f"{item.samples:,}",
                 *(_number(item.quantiles[share]) for share in _SHOWN),
                 _limit(item),
-                f"{item.kept:,} ({item.kept / item.samples:.0%})",
+                _kept(item),
                 f"{item.refused:,}",
             )
     if table.row_count:
@@ -45,6 +45,12 @@ def print_reasons(console: "Console", found: "Sequence[Distribution]") -> None:
         console.print("In brackets: limits of rules that are not in force. Another: --threshold SETTING=VALUE")
     else:
         console.print("Nothing was measured in these batches.")
+
+
+def _kept(item: "Distribution") -> str:
+    if item.undecided:
+        return f"{item.kept:,} to {item.kept + item.undecided:,}"
+    return f"{item.kept:,} ({item.kept / item.samples:.0%})"
 
 
 def _limit(item: "Distribution") -> str:

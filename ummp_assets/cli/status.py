@@ -96,7 +96,11 @@ def _show_reasons(last: int, thresholds: tuple[str, ...], as_json: bool) -> None
     keys = [batch.key for batch in _newest(settings, store, last)]
     found = distributions(store, keys, settings.clean)
     # A question about a threshold is answered by its rules alone.
-    asked = [item for item in found if any(f"{item.setting}.".startswith(f"{name}.") for name in chosen)]
+    asked = [
+        item
+        for item in found
+        if any(f"{setting}.".startswith(f"{name}.") for name in chosen for setting in (item.setting, item.gate))
+    ]
     found = asked or found
     if as_json:
         print_json({"batches": len(keys), "reasons": describe_reasons(found)})
