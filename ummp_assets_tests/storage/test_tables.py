@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ummp_assets.errors import StoreUnavailable
 from ummp_assets.records import REQUEST_SCHEMA
 from ummp_assets.storage.stages import hash_file
 from ummp_assets.storage.tables import TableFile, TableLimits, TableWriter, hash_footer
@@ -63,3 +64,12 @@ def test_lists_of_structs_are_compressed(tmp_path: Path) -> None:
     codecs = {group.column(place).path_in_schema: group.column(place).compression for place in range(group.num_columns)}
     assert set(codecs.values()) == {"ZSTD"}
     assert "headers.list.element.value" in codecs
+
+
+def test_a_disk_that_refuses_a_group_written_beside_is_told_of_before_the_files_are_used(tmp_path: Path) -> None:
+    writer = TableWriter(tmp_path / "missing", "samples", SCHEMA, TableLimits(row_group_rows=10))
+    group = pa.RecordBatch.from_arrays([pa.array(NOISE, pa.large_binary())], schema=SCHEMA)
+    writer.write(group)
+    with pytest.raises(StoreUnavailable, match="missing"):
+        writer.finish()
+    writer.abandon()
