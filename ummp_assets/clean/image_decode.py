@@ -29,7 +29,7 @@ Pixels = npt.NDArray[np.uint8]
 
 # A progressive JPEG has about ten scans, each of which visits every pixel; a thousand of them decode for minutes.
 _USUAL_SCANS = 16
-_START_OF_SCAN = b"\xff\xda"
+_MARKER, _START_OF_SCAN = 0xFF, 0xDA
 
 # Pillow's modes of JPEGs, as simplejpeg calls them.
 _TURBO_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
@@ -104,13 +104,19 @@ def inspect_image(data: bytes, settings: ImageSettings) -> ImageHeader | Refusal
 
 def _measure(header: ImageHeader, data: bytes) -> dict[str, float]:
     short, long = sorted((header.width, header.height))
-    scans = data.count(_START_OF_SCAN) if header.format is ImageFormat.JPEG else 0
+    scans = _count_scans(data) if header.format is ImageFormat.JPEG else 0
     return {
         "pixels": header.allocated_pixels,
         "short_side_pixels": short,
         "aspect_ratio": long / short,
         "scanned_pixels": scans * short * long / _USUAL_SCANS,
     }
+
+
+def _count_scans(jpeg: bytes) -> int:
+    # `bytes.count` stops at each of the many 0xFF: 25 us for 30 kB instead of 8.
+    values = np.frombuffer(jpeg, np.uint8)
+    return int(np.count_nonzero((values[:-1] == _MARKER) & (values[1:] == _START_OF_SCAN)))
 
 
 def decode_pixels(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import pyarrow as pa
 from ummp_assets.clean.crash_guard import crash_guard
 from ummp_assets.clean.image_decode import decode_pixels, inspect_image
 from ummp_assets.clean.image_geometry import fit_square
-from ummp_assets.clean.image_hash import grey_thumbnail, has_look, perceptual_hash
+from ummp_assets.clean.image_hash import GREY_SIDE, grey_thumbnail, have_look, perceptual_hashes
+from ummp_assets.clean.image_header import ImageHeader
 from ummp_assets.clean.image_near_duplicates import HASH_COLUMN, drop_near_duplicates
 from ummp_assets.clean.image_warnings import quiet_image_decoders
 from ummp_assets.clean.measurements import measured_rows
@@ -57,8 +59,6 @@ class _CleanImage:
     width: int
     height: int
     format: str
-    perceptual_hash: int | None
-    measurements: Mapping[str, float]
 
 
 def clean_images(store: ObjectStore, index: Index, settings: Settings, batch: str) -> Manifest:
@@ -120,32 +120,38 @@ def _clean_chunk(store: ObjectStore, rules: ImageSettings, chunk: pa.RecordBatch
     kept: list[int] = []
     images: list[_CleanImage] = []
     rejections: list[Rejection] = []
-    measured: list[Mapping[str, float]] = []
     # One piece of memory for all: 8 MB come in huge pages, and nothing is copied to stand side by side.
     squares = np.empty((chunk.num_rows, rules.side_pixels, rules.side_pixels, 3), np.uint8)
-    for position, row in enumerate(chunk.to_pylist()):
-        cleaned = _clean_image(store, rules, row, squares[len(kept)])
-        measured.append(cleaned.measurements)
+    thumbnails = np.empty((chunk.num_rows, GREY_SIDE, GREY_SIDE), np.uint8)
+    rows = chunk.to_pylist()
+    # All headers first: a decoded picture sweeps the caches, and each header after one takes 85 instead of 40 us.
+    examined = deque(_examine(store, rules, row) for row in rows)
+    measured = [found.measurements if isinstance(found, Refusal) else found[0].measurements for found in examined]
+    for position, row in enumerate(rows):
+        # Taken out, for Pillow's header holds the pixels once they are decoded.
+        found = examined.popleft()
+        cleaned = found if isinstance(found, Refusal) else _decode(rules, *found, squares[len(kept)])
         if isinstance(cleaned, Refusal):
             rejections.append(cleaned.of(row))
-        else:
-            kept.append(position)
-            images.append(cleaned)
-    rows = chunk.select(_KEPT_COLUMNS).take(pa.array(kept, pa.int64()))
-    clean = _record_batch(rows, images, squares[: len(kept)])
+            continue
+        thumbnails[len(kept)] = grey_thumbnail(squares[len(kept)])
+        kept.append(position)
+        images.append(cleaned)
+    clean = _record_batch(chunk, kept, images, squares[: len(kept)], thumbnails[: len(kept)])
     return CleanedChunk(clean, rejections, measured_rows(chunk, measured, IMAGE_MEASUREMENTS))
 
 
-def _clean_image(
-    store: ObjectStore, rules: ImageSettings, row: Mapping[str, Any], square: Pixels
-) -> _CleanImage | Refusal:
-    """Clean one image, whose pixels are written to `square`."""
+def _examine(store: ObjectStore, rules: ImageSettings, row: Mapping[str, Any]) -> tuple[ImageHeader, bytes] | Refusal:
+    """Return the header of one image, and its bytes."""
     if too_large := first_broken(row, [MAX_BYTES], rules):
         return too_large
     data = raw_bytes(store, row)
     header = inspect_image(data, rules)
-    if isinstance(header, Refusal):
-        return header
+    return header if isinstance(header, Refusal) else (header, data)
+
+
+def _decode(rules: ImageSettings, header: ImageHeader, data: bytes, square: Pixels) -> _CleanImage | Refusal:
+    """Decode one image, whose pixels are written to `square`."""
     with _DECODING.room(header.decoding_bytes):
         pixels = decode_pixels(header, data, rules)
         if isinstance(pixels, Refusal):
@@ -154,12 +160,13 @@ def _clean_image(
         del pixels
     digest = hashlib.sha256(struct.pack("<II", header.width, header.height))
     digest.update(square.data)
-    thumbnail = grey_thumbnail(square)
-    look = perceptual_hash(thumbnail) if has_look(thumbnail) else None
-    return _CleanImage(digest.hexdigest(), header.width, header.height, header.format.value, look, header.measurements)
+    return _CleanImage(digest.hexdigest(), header.width, header.height, header.format.value)
 
 
-def _record_batch(rows: pa.RecordBatch, images: list[_CleanImage], squares: Pixels) -> pa.RecordBatch:
+def _record_batch(
+    chunk: pa.RecordBatch, kept: list[int], images: list[_CleanImage], squares: Pixels, thumbnails: Pixels
+) -> pa.RecordBatch:
+    rows = chunk.select(_KEPT_COLUMNS).take(pa.array(kept, pa.int64()))
     schema = image_schema(squares.shape[1])
     tensor = schema.field("image").type
     pixels = pa.FixedSizeListArray.from_arrays(pa.array(squares.reshape(-1)), type=tensor.storage_type)
@@ -171,5 +178,5 @@ def _record_batch(rows: pa.RecordBatch, images: list[_CleanImage], squares: Pixe
         else pa.array([getattr(image, field.name) for image in images], field.type)
         for field in schema
     ]
-    arrays.append(pa.array([image.perceptual_hash for image in images], pa.uint64()))
+    arrays.append(pa.array(perceptual_hashes(thumbnails), pa.uint64(), mask=~have_look(thumbnails)))
     return pa.RecordBatch.from_arrays(arrays, schema=schema.append(pa.field(HASH_COLUMN, pa.uint64())))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ummp_assets.clean.image_hash import grey_thumbnail, perceptual_hash
+from ummp_assets.clean.image_hash import GREY_SIDE, grey_thumbnail, perceptual_hashes
 from ummp_assets.features.image_normalise import normalise
 from ummp_assets.parallel.cores import available_cores
 from ummp_assets.parallel.opencv_threads import one_opencv_thread
@@ -74,17 +74,17 @@ def _schema(rules: ImageSettings) -> pa.Schema:
 def _describe(schema: pa.Schema, rows: pa.RecordBatch) -> pa.RecordBatch:
     images: npt.NDArray[np.uint8] = rows.column("image").to_numpy_ndarray()
     mean, std = np.empty((len(images), 3), np.float32), np.empty((len(images), 3), np.float32)
-    hashes = np.empty(len(images), np.uint64)
+    thumbnails = np.empty((len(images), GREY_SIDE, GREY_SIDE), np.uint8)
     for number, image in enumerate(images):
         means, deviations = cv2.meanStdDev(image)
         mean[number], std[number] = means[:, 0] / 255, deviations[:, 0] / 255
-        hashes[number] = perceptual_hash(grey_thumbnail(image))
+        thumbnails[number] = grey_thumbnail(image)
     columns = [
         rows.column("sample_id"),
         rows.column("dataset"),
         _triples(mean, "channel_mean"),
         _triples(std, "channel_std"),
-        pa.array(hashes),
+        pa.array(perceptual_hashes(thumbnails)),
     ]
     if _NORMALISED in schema.names:
         tensor = schema.field(_NORMALISED).type

@@ -3,13 +3,14 @@
 import io
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
 from ummp_assets.clean.image_geometry import fit_square
-from ummp_assets.clean.image_hash import grey_thumbnail, has_look, perceptual_hash
+from ummp_assets.clean.image_hash import grey_thumbnail, have_look, perceptual_hashes
 from ummp_assets.clean.image_stage import clean_images
 from ummp_assets.settings import CleanSettings, ImageSettings, Settings
 from ummp_assets.storage.index import Index
@@ -42,7 +43,8 @@ def jpeg(picture: Image.Image, quality: int = 85) -> bytes:
 
 
 def hash_of(picture: Image.Image) -> int:
-    return perceptual_hash(grey_thumbnail(fit_square(np.asarray(picture), 256, "crop", 0)))
+    thumbnail = grey_thumbnail(fit_square(np.asarray(picture), 256, "crop", 0))
+    return int(perceptual_hashes(thumbnail[np.newaxis])[0])
 
 
 def outcomes_of(store: ObjectStore, manifest: Manifest) -> list[tuple[str, str, float, str]]:
@@ -74,9 +76,18 @@ def test_different_pictures_differ_in_many_bits() -> None:
 
 def test_flat_pictures_have_no_look() -> None:
     noise = np.random.default_rng(1).integers(126, 130, (256, 256, 3), dtype=np.uint8)
-    assert not has_look(grey_thumbnail(np.full((256, 256, 3), 200, np.uint8)))
-    assert not has_look(grey_thumbnail(noise))
-    assert has_look(grey_thumbnail(fit_square(np.asarray(opened("coffee.png")), 256, "crop", 0)))
+    flat = np.full((256, 256, 3), 200, np.uint8)
+    coffee = fit_square(np.asarray(opened("coffee.png")), 256, "crop", 0)
+    thumbnails = np.stack([grey_thumbnail(pixels) for pixels in (flat, noise, coffee)])
+    assert have_look(thumbnails).tolist() == [False, False, True]
+
+
+def test_hashes_are_the_signs_of_opencvs_cosine_transform_against_its_median() -> None:
+    thumbnails = np.stack([grey_thumbnail(np.asarray(opened(name))) for name in NAMES])
+    for found, thumbnail in zip(perceptual_hashes(thumbnails).tolist(), thumbnails, strict=True):
+        lowest = cv2.dct(thumbnail.astype(np.float32))[1:9, 1:9]
+        signs = (lowest > np.median(lowest)).reshape(-1)
+        assert f"{found:064b}" == "".join(str(int(sign)) for sign in signs)
 
 
 def test_the_first_of_a_look_stays_over_all_batches(store: ObjectStore, index: Index, settings: Settings) -> None:

@@ -12,23 +12,25 @@ def _fail() -> None:
 
 
 def test_calls_follow_one_another_in_another_thread() -> None:
-    background, order = Background("test"), []
+    background = Background("test")
+    order: list[str] = []
     first_may_end = threading.Event()
 
     def first() -> None:
         first_may_end.wait(10)
-        order.append(("first", threading.current_thread() is threading.main_thread()))
+        order.append(f"first in {threading.current_thread().name}")
 
     background.start(first)
     threading.Timer(0.05, first_may_end.set).start()
     background.start(order.append, "second")
     background.wait()
-    assert order == [("first", False), "second"]
+    assert order == ["first in test_0", "second"]
     background.end()
 
 
 def test_an_error_is_raised_by_the_next_start_and_once_only() -> None:
-    background, called = Background("test"), []
+    background = Background("test")
+    called: list[str] = []
     background.start(_fail)
     with pytest.raises(OSError, match="full"):
         background.start(called.append, "never")
