@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
 import soxr
 
 from ummp_assets.clean.audio_format import AudioFormat, find_foreign_codec, find_truncation, sniff_audio_format
@@ -67,7 +68,9 @@ def decode_audio(data: bytes, settings: AudioSettings) -> DecodedAudio | Refusal
     except Exception as error:  # noqa: BLE001 - over damaged files decoders raise whatever they meet
         if codec := find_foreign_codec(data, audio_format):
             return Refusal(Reason.UNSUPPORTED_AUDIO, f"the {audio_format} file holds a codec that is not read: {codec}")
-        return Refusal(Reason.CORRUPT_AUDIO, f"the {audio_format} data cannot be decoded: {describe_error(error)}")
+        # libsndfile's own words: soundfile's begin with the name of an object of ours.
+        said = error.error_string if isinstance(error, soundfile.LibsndfileError) else describe_error(error)
+        return Refusal(Reason.CORRUPT_AUDIO, f"the {audio_format} data cannot be decoded: {said}")
 
 
 def _read(source: AudioSource, audio_format: AudioFormat, settings: AudioSettings) -> DecodedAudio | Refusal:

@@ -44,8 +44,8 @@ _ANY_SOUND = frozenset(
         Reason.AUDIO_CLIPPED,
     }
 )
-_NO_IMAGE = frozenset({Reason.CORRUPT_IMAGE, Reason.UNSUPPORTED_IMAGE})
-_NO_SOUND = frozenset({Reason.CORRUPT_AUDIO, Reason.UNSUPPORTED_AUDIO, Reason.AUDIO_TOO_SHORT})
+_CORRUPT_IMAGE, _CORRUPT_AUDIO = frozenset({Reason.CORRUPT_IMAGE}), frozenset({Reason.CORRUPT_AUDIO})
+_UNSUPPORTED_IMAGE, _UNSUPPORTED_AUDIO = frozenset({Reason.UNSUPPORTED_IMAGE}), frozenset({Reason.UNSUPPORTED_AUDIO})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class BrokenFile:
     Parameters
     ----------
     reasons:
-        One of these must be given.
+        The one that must be given; several where chance decided what was damaged.
     may_pass:
         Whether the damage may be where it does not matter.
     """
@@ -79,10 +79,12 @@ def whole_images() -> dict[str, bytes]:
         "bmp": {},
         "avif": {"speed": 10},
         "progressive jpeg": {"progressive": True},
+        "cmyk jpeg": {},
     }
     for name, options in formats.items():
         file = io.BytesIO()
-        picture.save(file, name.rsplit(" ", 1)[-1].upper(), **options)
+        coloured = picture.convert("CMYK") if name.startswith("cmyk") else picture
+        coloured.save(file, name.rsplit(" ", 1)[-1].upper(), **options)
         files[name] = file.getvalue()
     return files
 
@@ -109,9 +111,9 @@ def whole_sounds() -> dict[str, bytes]:
 def broken_images() -> Iterator[BrokenFile]:
     """Yield damaged, hostile and mistaken images."""
     for name, data in whole_images().items():
-        yield from _damaged(name, data, _NO_IMAGE, _ANY_IMAGE)
+        yield from _damaged(name, data, _CORRUPT_IMAGE, _UNSUPPORTED_IMAGE, _ANY_IMAGE)
     for name, data in (("text", b"words " * 100), ("empty", b""), ("wav", sound("boom.wav")), ("pdf", b"%PDF-1.7\n%")):
-        yield BrokenFile(f"{name} as image", data, frozenset({Reason.UNSUPPORTED_IMAGE}))
+        yield BrokenFile(f"{name} as image", data, _UNSUPPORTED_IMAGE)
     yield from _bombs()
     yield from _floods()
     yield from _impossible_images()
@@ -121,23 +123,26 @@ def broken_sounds() -> Iterator[BrokenFile]:
     """Yield damaged, hostile and mistaken recordings."""
     for name, data in whole_sounds().items():
         # This MP3 has no header that tells its length: what a cut leaves is a shorter MP3.
-        yield from _damaged(name, data, _NO_SOUND, _ANY_SOUND, cut_may_pass=name == "mp3")
+        yield from _damaged(name, data, _CORRUPT_AUDIO, _UNSUPPORTED_AUDIO, _ANY_SOUND, cut_may_pass=name == "mp3")
     for name, data in (("text", b"words " * 100), ("empty", b""), ("png", photograph("coffee.png"))):
-        yield BrokenFile(f"{name} as sound", data, frozenset({Reason.UNSUPPORTED_AUDIO}))
+        yield BrokenFile(f"{name} as sound", data, _UNSUPPORTED_AUDIO)
     yield from _odd_sounds()
 
 
 def _damaged(
     name: str,
     data: bytes,
-    cut_reasons: frozenset[Reason],
+    corrupt: frozenset[Reason],
+    unsupported: frozenset[Reason],
     flip_reasons: frozenset[Reason],
     *,
     cut_may_pass: bool = False,
 ) -> Iterator[BrokenFile]:
     for cut in _TRUNCATIONS:
         length = cut if isinstance(cut, int) else int(len(data) * cut)
-        yield BrokenFile(f"{name} cut to {length}", data[:length], cut_reasons, cut_may_pass)
+        # One byte is no format's signature.
+        reasons = unsupported if length == 1 else corrupt
+        yield BrokenFile(f"{name} cut to {length}", data[:length], reasons, cut_may_pass)
     chance = random.Random(name)
     for number in range(_FLIPS):
         flipped = bytearray(data)
@@ -175,7 +180,7 @@ def _bombs() -> Iterator[BrokenFile]:
     bmp = _patched(whole_images()["bmp"], 18, struct.pack("<ii", 60_000, 60_000))
     yield BrokenFile("bmp of 3.6 gigapixels", bmp, too_many)
     yield BrokenFile("tiff of 10 gigapixels", _tiff({256: 100_000, 257: 100_000}), too_many)
-    yield BrokenFile("tiff with a tile of 2.5 gigapixels", _tiff({322: 50_000, 323: 50_000}), _ANY_IMAGE)
+    yield BrokenFile("tiff with a tile of 2.5 gigapixels", _tiff({322: 50_000, 323: 50_000}), too_many)
     jpeg = whole_images()["jpeg"]
     start = jpeg.index(b"\xff\xc0")
     huge = _patched(jpeg, start + 5, struct.pack(">HH", 65_500, 65_500))
@@ -186,32 +191,33 @@ def _bombs() -> Iterator[BrokenFile]:
     yield BrokenFile("jpeg of 15,000 scans", many, frozenset({Reason.TOO_MANY_SCANS}))
     zeros = zlib.compress(bytes(200_000_000), 9)
     profile = _chunk(b"iCCP", b"x\0\0" + zeros)
-    yield BrokenFile("png with a profile of 200 MB", _inserted(profile), _ANY_IMAGE, may_pass=True)
+    yield BrokenFile("png with a profile of 200 MB", _inserted(profile), _CORRUPT_IMAGE)
     text = _chunk(b"zTXt", b"x\0\0" + zeros)
-    yield BrokenFile("png with a text of 200 MB", _inserted(text), _ANY_IMAGE, may_pass=True)
+    yield BrokenFile("png with a text of 200 MB", _inserted(text), _CORRUPT_IMAGE)
 
 
 def _floods() -> Iterator[BrokenFile]:
     """Yield files of so many pieces that a reader who looks at each takes seconds."""
     jpeg, png, gif = (whole_images()[name] for name in ("jpeg", "png", "gif"))
-    yield BrokenFile("jpeg of two million segments", jpeg[:2] + b"\xff\xfe\0\2" * 2_000_000 + jpeg[2:], _NO_IMAGE)
-    yield BrokenFile("jpeg behind 30 MB of fill bytes", jpeg[:2] + b"\xff" * 30_000_000 + jpeg[2:], _NO_IMAGE)
+    yield BrokenFile("jpeg of two million segments", jpeg[:2] + b"\xff\xfe\0\2" * 2_000_000 + jpeg[2:], _CORRUPT_IMAGE)
+    yield BrokenFile("jpeg behind 30 MB of fill bytes", jpeg[:2] + b"\xff" * 30_000_000 + jpeg[2:], _CORRUPT_IMAGE)
     chunks = _chunk(b"tEXt", b"") * 2_000_000
-    yield BrokenFile("png of two million chunks", png[:33] + chunks + png[33:], _NO_IMAGE)
+    yield BrokenFile("png of two million chunks", png[:33] + chunks + png[33:], _CORRUPT_IMAGE)
     frame = gif.index(b"\x2c\0\0\0\0")
     comments = b"\x21\xfe\1a\0" * 2_000_000
-    yield BrokenFile("gif of two million comments", gif[:frame] + comments + gif[frame:], _NO_IMAGE)
+    yield BrokenFile("gif of two million comments", gif[:frame] + comments + gif[frame:], _CORRUPT_IMAGE)
 
 
 def _impossible_images() -> Iterator[BrokenFile]:
-    whole, nothing = whole_images(), _NO_IMAGE | {Reason.IMAGE_TOO_SMALL}
+    whole, nothing = whole_images(), _CORRUPT_IMAGE
     yield BrokenFile("png of 0 x 0", _png(0, 0, 8, 2, zlib.compress(b"")), nothing)
     yield BrokenFile("gif of 0 x 0", _patched(whole["gif"], 6, bytes(4)), nothing, may_pass=True)
     yield BrokenFile("bmp of 0 x 0", _patched(whole["bmp"], 18, bytes(8)), nothing)
     start = whole["jpeg"].index(b"\xff\xc0")
     yield BrokenFile("jpeg of 0 x 0", _patched(whole["jpeg"], start + 5, bytes(4)), nothing)
     yield BrokenFile("tiff of 0 x 0", _tiff({256: 0, 257: 0}), nothing)
-    yield BrokenFile("png of 1 x 100000", _png(1, 100_000, 8, 0, zlib.compress(bytes(200_000))), nothing)
+    thread = _png(1, 100_000, 8, 0, zlib.compress(bytes(200_000)))
+    yield BrokenFile("png of 1 x 100000", thread, frozenset({Reason.IMAGE_TOO_SMALL}))
     yield BrokenFile("png without pixels", _png(64, 64, 8, 2, b""), nothing)
     yield BrokenFile("png with too few pixels", _png(64, 64, 8, 2, zlib.compress(bytes(500))), nothing)
     yield BrokenFile("png of 17 bits", _png(64, 64, 17, 2, zlib.compress(bytes(20_000))), nothing)
@@ -219,7 +225,7 @@ def _impossible_images() -> Iterator[BrokenFile]:
 
 
 def _odd_sounds() -> Iterator[BrokenFile]:
-    corrupt, short = frozenset({Reason.CORRUPT_AUDIO}), frozenset({Reason.AUDIO_TOO_SHORT})
+    corrupt, short = _CORRUPT_AUDIO, frozenset({Reason.AUDIO_TOO_SHORT})
     tone = np.sin(np.arange(16_000, dtype=np.float32) / 9) * np.float32(0.5)
     for name, value in (("NaN", np.nan), ("infinite", np.inf), ("huge", 1e30)):
         poisoned = tone.copy()
@@ -242,10 +248,9 @@ def _odd_sounds() -> Iterator[BrokenFile]:
         ("a rate of 0 Hz", 24, bytes(4)),
         ("a rate of 4 GHz", 24, b"\xff\xff\xff\xff"),
         ("no bits", 34, b"\0\0"),
-        ("a block of 0 bytes", 32, b"\0\0"),
-        ("an unknown codec", 20, b"\x99\x99"),
     ):
-        yield BrokenFile(f"wav with {name}", _patched(whole, offset, patch), _ANY_SOUND, may_pass=True)
+        yield BrokenFile(f"wav with {name}", _patched(whole, offset, patch), corrupt)
+    yield BrokenFile("wav with an unknown codec", _patched(whole, 20, b"\x99\x99"), _UNSUPPORTED_AUDIO)
     hours = io.BytesIO()
     with soundfile.SoundFile(hours, "w", 8_000, 1, "PCM_16", format="FLAC") as file:
         for _ in range(80):
