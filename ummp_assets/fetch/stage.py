@@ -1,8 +1,6 @@
 """The stage `downloads`: every request of a batch fetched, in one pass, in bounded memory."""
 
-import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from ummp_assets.fetch.refusing import refuse_taken_down
 from ummp_assets.fetch.revalidation import StoredBodies
 from ummp_assets.fetch.rows import FAILURE_SCHEMA, FAILURES, LOT_BYTES, LOT_ROWS, ROW_GROUP_BYTES, SAMPLES, RowWriter
 from ummp_assets.fetch.sources import BlockingSources
+from ummp_assets.parallel.rare_collections import rare_collections
 from ummp_assets.records import RAW_SCHEMA
 from ummp_assets.settings import Settings
 from ummp_assets.storage.fetch_state import FetchState
@@ -34,7 +33,6 @@ Progress = Callable[[int, int], None]
 _WINDOW_REQUESTS = 20_000
 _MAX_HELD_BYTES = 64 * 2**20
 _POLL_SECONDS = 0.2
-_COLLECT_AFTER_OBJECTS = 100_000
 _SCHEMAS = {SAMPLES: RAW_SCHEMA, FAILURES: FAILURE_SCHEMA}
 _LIMITS = TableLimits(row_group_bytes=ROW_GROUP_BYTES)
 _NUMBERS = ("attempts", "bytes", "archives", "unpacked")
@@ -66,7 +64,7 @@ def download(
     """
     requests = read_manifest(store, "requests", batch)
     total = requests.rows(SAMPLES)
-    with _rare_collections(), StageWriter(store, STAGE, batch, _SCHEMAS, _LIMITS) as writer:
+    with rare_collections(), StageWriter(store, STAGE, batch, _SCHEMAS, _LIMITS) as writer:
         state = FetchState(index, batch)
         with RowWriter(store, writer, state, batch, settings.fetch) as rows:
             try:
@@ -80,19 +78,6 @@ def download(
             raise AccountingMismatch(f"batch {batch}: {total} requests became {dict(counted)}")
         numbers = {"requests": total, **{name: counted[name] for name in _NUMBERS}}
         return writer.commit(code_version=CODE_VERSION, inputs=[requests], numbers=numbers)
-
-
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Let Python look for cycles less often: requests in flight are many objects that live for a while and make none,
-    and looking through them took 16 % of a batch's processor time."""
-    before = gc.get_threshold()
-    if before[0]:
-        gc.set_threshold(max(before[0], _COLLECT_AFTER_OBJECTS), *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 class _Fetchers:

@@ -19,6 +19,7 @@ from ummp_assets.messages.offset_log import OffsetLog
 from ummp_assets.messages.reading import Message, RangeReader
 from ummp_assets.messages.replays import ReplayReader, is_replay
 from ummp_assets.messages.schemas import LabelMessage, RequestMessage, TakedownMessage
+from ummp_assets.parallel.rare_collections import rare_collections
 from ummp_assets.records import HEADERS, LABEL_SCHEMA, REQUEST_SCHEMA, TAKEDOWN_SCHEMA, Rejection
 from ummp_assets.settings import Settings
 from ummp_assets.storage.objects import ObjectStore
@@ -86,7 +87,7 @@ def _read(intake: _Intake, store: ObjectStore, settings: Settings, key: str) -> 
         reader = ReplayReader(store, settings, batch)
     schemas = {intake.table: intake.schema, "dead_letters": DEAD_LETTER_SCHEMA}
     rows = dead = byte_count = 0
-    with StageWriter(store, intake.stage, key, schemas) as writer:
+    with rare_collections(), StageWriter(store, intake.stage, key, schemas) as writer:
         for chunk in reader:
             readable, unreadable = _decode(intake, chunk, settings.intake.max_message_bytes)
             writer.write(intake.table, pa.RecordBatch.from_pylist(readable, schema=intake.schema))

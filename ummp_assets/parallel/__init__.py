@@ -1,1 +1,1 @@
-"""A step's work on all cores: threads and children of bounded memory, answers in the order of the questions."""
+"""How a step runs: all cores, bounded memory, answers in the order of the questions, rare garbage collections."""
