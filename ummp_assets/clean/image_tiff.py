@@ -5,9 +5,10 @@ import numpy.typing as npt
 from PIL import Image, TiffImagePlugin
 from PIL.ImageFile import ImageFile
 
-__all__ = ["find_unread_kind", "is_read_whole_by_opencv", "normal_grey", "tile_pixels"]
+__all__ = ["find_missing_pieces", "find_unread_kind", "is_read_whole_by_opencv", "normal_grey", "tile_pixels"]
 
-# TIFF 6.0, sections 8 and 18 to 20.
+# TIFF 6.0, sections 8, 15 and 18 to 20.
+_WIDTH, _LENGTH, _STRIP_OFFSETS, _ROWS_PER_STRIP, _TILE_OFFSETS = 256, 257, 273, 278, 324
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 262, 284, 338, 339
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _WHITE_IS_ZERO, _RGB = 0, 2
@@ -35,6 +36,26 @@ def find_unread_kind(picture: ImageFile) -> str | None:
         # Pillow and OpenCV both take the planes for neighbouring samples.
         return "colours of more than 8 bits in planes of their own are not read"
     return None
+
+
+def find_missing_pieces(picture: ImageFile) -> str | None:
+    """Return in words how many of an image's strips or tiles are named if that is too few, or None.
+
+    Pillow leaves black what no strip holds, and OpenCV guesses where it might stand.
+    """
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return None
+    tags = picture.tag_v2
+    width, length = tags[_WIDTH], tags[_LENGTH]
+    if _TILE_OFFSETS in tags:
+        named, name = len(tags[_TILE_OFFSETS]), "tiles"
+        needed = -(-width // tags[_TILE_WIDTH]) * -(-length // tags[_TILE_LENGTH])
+    else:
+        named, name = len(tags.get(_STRIP_OFFSETS, ())), "strips"
+        needed = -(-length // min(length, tags.get(_ROWS_PER_STRIP, length)))
+    if tags.get(_PLANES) == _OF_ITS_OWN:
+        needed *= len(_bits(picture))
+    return f"{named:,} of {needed:,} {name} are there" if 0 < named < needed else None
 
 
 def is_read_whole_by_opencv(picture: TiffImagePlugin.TiffImageFile) -> bool:

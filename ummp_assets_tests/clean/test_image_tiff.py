@@ -18,6 +18,7 @@ from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
 RULES = ImageSettings(side_pixels=64, min_side_pixels=1, background=100)
 WIDTH, HEIGHT = 16, 16
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES, EXTRA, FORMAT = 258, 259, 262, 277, 284, 338, 339
+ROWS_PER_STRIP = 278
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED = 0, 1, 2, 5
 SIGNED, FLOATING = 2, 3
 
@@ -26,7 +27,8 @@ RAMP = np.linspace(0, 65_535, WIDTH * HEIGHT).astype(np.uint16).reshape(HEIGHT, 
 
 def tiff(samples: bytes, **changes: int | tuple[int, ...]) -> bytes:
     """Return an uncompressed TIFF of 16 x 16 (TIFF 6.0, section 2), tags by name above."""
-    tags: dict[int, tuple[int, ...]] = {256: (WIDTH,), 257: (HEIGHT,), COMPRESSION: (1,), SAMPLES: (1,), 278: (HEIGHT,)}
+    tags: dict[int, tuple[int, ...]] = {256: (WIDTH,), 257: (HEIGHT,), COMPRESSION: (1,), SAMPLES: (1,)}
+    tags[ROWS_PER_STRIP] = (HEIGHT,)
     for name, value in changes.items():
         tags[globals()[name]] = value if isinstance(value, tuple) else (value,)
     planes = tags[SAMPLES][0] if tags.get(PLANES) == (2,) else 1
@@ -128,6 +130,13 @@ def test_planes_of_their_own_are_read_where_they_have_eight_bits() -> None:
 def test_kinds_that_are_not_read_are_unsupported_and_not_corrupt(kind: str, tags: dict[str, int]) -> None:
     refusal = refused(tiff(bytes(16 * 16 * 16), **tags))
     assert refusal.reason is Reason.UNSUPPORTED_IMAGE, (kind, refusal.detail)
+
+
+def test_missing_strips_are_refused() -> None:
+    # Eight rows a strip, of which sixteen rows have one only.
+    refusal = refused(tiff(RAMP.tobytes(), BITS=16, PHOTOMETRIC=BLACK_IS_ZERO, ROWS_PER_STRIP=8))
+    assert refusal.reason is Reason.CORRUPT_IMAGE
+    assert "1 of 2 strips" in refusal.detail
 
 
 def test_broken_metadata_are_neither_refused_nor_written_about(
