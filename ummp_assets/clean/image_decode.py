@@ -16,7 +16,7 @@ from ummp_assets.clean.image_header import (
     is_sampled_as_usual,
     read_image_header,
 )
-from ummp_assets.clean.image_tiff import normal_grey
+from ummp_assets.clean.image_tiff import find_missing_pieces, normal_grey
 from ummp_assets.clean.refusals import Refusal, describe_error
 from ummp_assets.clean.rules.image import LIMITS
 from ummp_assets.clean.rules.rule import first_broken
@@ -143,6 +143,8 @@ def _decode(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels
     if header.format is ImageFormat.WEBP:
         # Pillow's reader of animations holds the canvas three times.
         return _decode_by_opencv(header, data, settings)
+    if missing := find_missing_pieces(header.picture):
+        return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} file is incomplete: {missing}")
     header.picture.load()
     if header.bits == 16 and header.picture.mode not in ("I;16", "I;16B", "I;16L"):
         # Pillow keeps the high byte of 16-bit colours; OpenCV keeps both, and they are rounded.

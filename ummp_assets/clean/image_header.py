@@ -20,7 +20,7 @@ from PIL import (
 )
 from PIL.ImageFile import ImageFile
 
-from ummp_assets.clean.image_tiff import find_missing_pieces, find_unread_kind, is_read_whole_by_opencv, tile_pixels
+from ummp_assets.clean.image_tiff import find_unread_kind, is_read_whole_by_opencv, tile_pixels
 from ummp_assets.clean.refusals import Refusal, describe_error
 from ummp_assets.reasons import Reason
 
@@ -149,8 +149,6 @@ def read_image_header(data: bytes) -> ImageHeader | Refusal:
         picture = _PLUGINS[image_format](_BoundedReads(data))
         if unread := find_unread_kind(picture):
             return Refusal(Reason.UNSUPPORTED_IMAGE, unread)
-        if missing := find_missing_pieces(picture):
-            return Refusal(Reason.CORRUPT_IMAGE, f"the {image_format} file is incomplete: {missing}")
         # TIFFs are turned by the decoders themselves, Pillow's as well as OpenCV's.
         orientation = 1 if image_format is ImageFormat.TIFF else _orientation(picture)
         width, height = reversed(picture.size) if orientation >= 5 else picture.size
