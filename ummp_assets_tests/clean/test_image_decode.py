@@ -170,6 +170,14 @@ def test_sixteen_bits_are_rounded_to_eight(extension: str, channels: int) -> Non
         np.testing.assert_array_equal(pixels[..., channel], expected)
 
 
+def test_the_high_bytes_of_the_largest_sixteen_bit_pictures_do() -> None:
+    # 4,100 x 4,100: OpenCV would hold it twice beside the rest.
+    samples = np.zeros((4_100, 4_100, 3), np.uint16)
+    samples[:] = (257 * 200, 257 * 10 + 200, 0)
+    pixels = decoded(cv2.imencode(".png", samples, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+    assert (pixels == (0, 10, 200)).all()
+
+
 def test_sixteen_bit_channels_keep_their_order() -> None:
     samples = np.zeros((16, 16, 3), np.uint16)
     samples[:] = (0, 257 * 10, 257 * 200)
