@@ -6,13 +6,14 @@ same manifest. Readers trust manifests only, so whatever a killed run left behin
 """
 
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -50,6 +51,8 @@ OUTCOMES = "outcomes"
 MEASUREMENTS = "measurements"
 """Table of the clean stages: what the rules measured of every sample that they saw, stored or not."""
 DEFAULT_LIMITS = TableLimits()
+
+_READ_BYTES = 2**20
 
 
 def stage_path(stage: str, batch: str, name: str = "manifest.json") -> str:
@@ -102,13 +105,20 @@ def _read_file(
     if hash_footer(file) != entry.footer_sha256:
         raise ValueError("its footer is another one")
     missing_rows = entry.rows
-    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+    with pq.ParquetFile(file, page_checksum_verification=True, **_reading_options(file)) as parquet:
         for group in range(parquet.num_row_groups):
             for rows in parquet.iter_batches(batch_size=batch_rows, row_groups=[group], columns=columns):
                 missing_rows -= rows.num_rows
                 yield tensors_from_binary(rows)
     if missing_rows:
         raise ValueError(f"{missing_rows} rows are missing")
+
+
+def _reading_options(file: BinaryIO) -> dict[str, Any]:
+    """Have local files read piece by piece: a row group's columns at once are memory of some 40 MB that is new each
+    time, and images of 196 kB take 0.23 instead of 0.11 ms. Requests to other stores cost more than that."""
+    is_local = isinstance(file, io.BufferedReader)
+    return {"pre_buffer": False, "buffer_size": _READ_BYTES} if is_local else {}
 
 
 class StageWriter:
