@@ -30,6 +30,7 @@ Pixels = npt.NDArray[np.uint8]
 # A progressive JPEG has about ten scans, each of which visits every pixel; a thousand of them decode for minutes.
 _USUAL_SCANS = 16
 _MARKER, _START_OF_SCAN = 0xFF, 0xDA
+_WELL_SHRUNK = 1.25
 
 # Pillow's modes of JPEGs, as simplejpeg calls them.
 _TURBO_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
@@ -156,11 +157,16 @@ def _decode(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels
 def _decode_jpeg(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:
     # simplejpeg against OpenCV, 500 x 400: 0.52 and 0.62 ms; and it raises where libjpeg only warns of damage.
     needed = 2 * settings.side_pixels
+    # Each chroma sample for its four pixels, not blended with its neighbours: 0.47 instead of 0.52 ms. Once shrunk, 200
+    # photographs differ by 50 to 56 dB of PSNR on average and 43 at least; at full size edges of colours would show.
+    is_shrunk = min(header.width, header.height) >= _WELL_SHRUNK * settings.side_pixels
     mode = "RGB" if header.picture is None else header.picture.mode
     if mode == "L" and header.icc_profile is None:
         mode = "RGB"
     space = _TURBO_SPACES[mode]
-    pixels = simplejpeg.decode_jpeg(data, colorspace=space, min_height=needed, min_width=needed, min_factor=2)
+    pixels = simplejpeg.decode_jpeg(
+        data, colorspace=space, fastupsample=is_shrunk, min_height=needed, min_width=needed, min_factor=2
+    )
     if mode == "RGB":
         return _upright(convert_rgb(pixels, header.icc_profile, settings.background), header.orientation)
     # Of CMYK, files hold how much light is left: every reader follows Photoshop in this.

@@ -21,11 +21,13 @@ from ummp_assets.clean.measurements import add_reasons, measurement_schema
 from ummp_assets.clean.takedowns import ForbiddenRows, drop_taken_down
 from ummp_assets.errors import AccountingMismatch
 from ummp_assets.parallel.ordered_map import map_in_order
+from ummp_assets.parallel.rare_collections import rare_collections
 from ummp_assets.records import Modality, Rejection
 from ummp_assets.storage.abandoned import require_not_abandoned
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import MEASUREMENTS, Manifest, StageWriter, read_manifest, read_table
+from ummp_assets.storage.tables import TableLimits
 
 __all__ = ["CleanStage", "CleanedChunk", "DropRows", "run_clean_stage"]
 
@@ -94,6 +96,8 @@ class CleanStage:
         A chunk is cleaned once it has this many rows or raw bytes; one larger row is a chunk of its own.
     chunks_ahead:
         How many wait, cleaned or not, beside one for each worker.
+    limits:
+        Of the row groups and files that are written.
     """
 
     name: str
@@ -105,6 +109,7 @@ class CleanStage:
     max_chunk_rows: int = 1_024
     max_chunk_bytes: int = 32 * 2**20
     chunks_ahead: int = 2
+    limits: TableLimits = field(default_factory=TableLimits)
 
 
 def run_clean_stage(
@@ -146,7 +151,7 @@ def run_clean_stage(
     tables = {"samples": stage.schema, MEASUREMENTS: measurement_schema(stage.measurements)}
     # Before their bytes are read: a blob that this batch shares with one that was taken down may be gone.
     forbidden = ForbiddenRows(index, stage.modality.value, stage.measurements)
-    with StageWriter(store, stage.name, batch, tables) as writer:
+    with rare_collections(), StageWriter(store, stage.name, batch, tables, stage.limits) as writer:
         chunks = forbidden.drop(_counted(_chunks(store, downloads, stage), numbers))
         for group in _grouped(map_in_order(clean, chunks, executor, workers + stage.chunks_ahead)):
             kept, rejections = _drop(group, index, stage, near_duplicates)

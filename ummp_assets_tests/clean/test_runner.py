@@ -5,6 +5,7 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ COLUMNS = ("sample_id", "dataset", "uri", "sha256", "content_sha256")
 SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in COLUMNS])
 
 
-def stage(**limits: int) -> CleanStage:
+def stage(**limits: Any) -> CleanStage:
     return CleanStage("clean_text", Modality.TEXT, SCHEMA, ["loudness"], "7", {"rule": "2"}, **limits)
 
 
