@@ -1,7 +1,7 @@
-"""Results to rows: contents into Parquet or `blobs/`, failures into outcomes, in order, in two threads of their own.
+"""Results to rows: contents into Parquet or `blobs/`, failures into outcomes, in order, in a thread of its own.
 
-One makes rows and hashes their contents, the other one encodes and writes them; both release the GIL for the most part,
-so that all of it goes on while the next objects arrive.
+It makes rows and hashes their contents, the stage's writer encodes them in threads of its own; all release the GIL for
+the most part, so that it goes on while the next objects arrive.
 """
 
 from collections import Counter, deque
@@ -52,8 +52,6 @@ LOT_BYTES = 2 * 2**20
 _ROW_GROUP_ROWS = 2_048
 ROW_GROUP_BYTES = 8 * 2**20
 _MAX_WAITING_LOTS = 8
-# Row groups that wait to be encoded, each as large as its limit.
-_MAX_WAITING_GROUPS = 2
 # A transaction of the index costs a millisecond, whatever it holds.
 _FETCHES_AT_ONCE = 1_000
 
@@ -87,8 +85,6 @@ class RowWriter:
         self._state, self._batch = state, batch
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="downloads-rows")
         self._waiting: deque[Future[None]] = deque()
-        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="downloads-encoder")
-        self._encoding: deque[Future[None]] = deque()
         self._lot: list[Entry] = []
         self._lot_bytes = 0
         self._samples: list[Sample] = []
@@ -104,7 +100,6 @@ class RowWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._thread.shutdown(cancel_futures=True)
-        self._encoder.shutdown(cancel_futures=True)
 
     @property
     def has_room(self) -> bool:
@@ -128,8 +123,6 @@ class RowWriter:
         self._waiting.append(self._thread.submit(self._record_fetches))
         while self._waiting:
             self._waiting.popleft().result()
-        while self._encoding:
-            self._encoding.popleft().result()
 
     def _send_lot(self) -> None:
         while len(self._waiting) >= _MAX_WAITING_LOTS:
@@ -197,10 +190,7 @@ class RowWriter:
             column if isinstance(column := columns[field.name], pa.Array) else pa.array(column, field.type)
             for field in RAW_SCHEMA
         ]
-        while len(self._encoding) >= _MAX_WAITING_GROUPS:
-            self._encoding.popleft().result()
-        group = pa.RecordBatch.from_arrays(arrays, schema=RAW_SCHEMA)
-        self._encoding.append(self._encoder.submit(self._writer.write, SAMPLES, group))
+        self._writer.write(SAMPLES, pa.RecordBatch.from_arrays(arrays, schema=RAW_SCHEMA))
         self._remember(rows, blobs)
         self.numbers["samples"] += len(rows)
         self.numbers["bytes"] += sum(row.body.byte_count for row in rows)
