@@ -102,6 +102,41 @@ def test_ordinary_text_in_any_script_is_left_alone(text: str) -> None:
     assert normalise_text(text) == unicodedata.normalize("NFC", text)
 
 
+def test_page_nested_too_deep_gives_the_text_between_its_tags() -> None:
+    page = f"<html><style>a</style>{'<b><i>' * 9_000}<p>Fish &amp; chips<br>for two</p><!-- no -->{'</i></b>' * 9_000}"
+
+    assert extract_main_text(page) == "Fish & chips\nfor two"
+
+
+def test_items_whose_indentation_outgrows_the_page_lose_it() -> None:
+    page = f"<html><body>{'<ul><li>' * 200}{'<li>x' * 9_000}"
+
+    assert extract_main_text(page).split() == ["x"] * 9_000
+
+
+def test_large_page_keeps_readings_and_formulas_but_no_drawing() -> None:
+    lines = "<p>One plain line of words that fill the page.</p>" * 1_000
+    page = f"<html><body><p><ruby>漢<rt>かん</ruby> <math><mi>x</mi></math></p><svg><text>label</text></svg>{lines}"
+
+    text = extract_main_text(page)
+
+    assert "漢かん" in text
+    assert "x" in text.split()
+    assert "label" not in text
+
+
+def test_mojibake_is_repaired_in_its_line_whatever_other_lines_hold() -> None:
+    assert normalise_text("Ã‰cole å­¦\n学校 Ã‰\nvoilÃ le cafÃ©") == "École 学\n学校 É\nvoilà le café"
+
+
+def test_mojibake_is_repaired_throughout_an_endless_line() -> None:
+    text = ARTICLE_1["fr"].replace("\n", " ") + " "
+
+    repaired = normalise_text((text * 200).encode().decode("cp1252"))
+
+    assert repaired == normalise_text(text * 200)
+
+
 def test_mojibake_is_left_when_repair_is_off() -> None:
     assert clean("The cafÃ© is open".encode(), repair_mojibake=0).text == "The cafÃ© is open"
 

@@ -129,6 +129,16 @@ def test_n_grams_of_a_very_long_document_are_those_of_its_first_200_000_words() 
         assert shares[1][f"gopher_top_{n}_gram"] == pytest.approx(shares[0][f"gopher_top_{n}_gram"], rel=1e-4)
 
 
+def test_very_long_document_is_judged_by_its_first_million_characters() -> None:
+    line = "The quick brown fox jumps over the lazy dog, and that is all of it.\n"
+    first = line * (2**20 // len(line))
+
+    measured = judge("gopher_quality", first + "#" * len(first)).measured
+
+    assert measured["gopher_words"] == pytest.approx(2 * judge("gopher_quality", first).measured["gopher_words"])
+    assert measured["gopher_hashes_per_word"] == 0
+
+
 def test_short_documents_are_judged_for_repetition_only_when_asked() -> None:
     assert repetition("Hello there", min_words=50) is None
     assert repetition("Hello there", min_words=0) is not None

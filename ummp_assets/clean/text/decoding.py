@@ -33,8 +33,8 @@ _NOT_FOR_DOCUMENTS = frozenset(
 
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9._:-]{2,40})""", re.IGNORECASE)
 _MEDIA_CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9._:-]{2,40})""", re.IGNORECASE)
-_MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-_HIGH_BYTE = re.compile(rb"[\x80-\xff]")
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+_HIGH_BYTES = bytes(range(0x80, 0x100))
 _CONTROL_BYTES = bytes({*range(9), *range(14, 27), *range(28, 32)})
 
 # ISO-2022 encodings are made of ASCII bytes, so that they would pass for UTF-8.
@@ -107,7 +107,7 @@ def decode(data: bytes, media_type: str | None = None) -> DecodedText:
         if error.end >= len(data) - 3 and error.reason == "unexpected end of data":
             return DecodedText(data[: error.start].decode("utf-8"), "utf-8")
     if _mostly_utf8(data):
-        return DecodedText(data.decode("utf-8", "ummp_stray_bytes"), "utf-8+cp1252")
+        return DecodedText(_decode_stray(data), "utf-8+cp1252")
     candidates = [*_declared(data, media_type), *_detected(data)]
     for encoding in candidates:
         try:
@@ -170,20 +170,18 @@ def _python_name(label: str) -> str | None:
 
 
 def _mostly_utf8(data: bytes) -> bool:
-    sequences = _MULTIBYTE.findall(data)
-    high = len(_HIGH_BYTE.findall(data))
-    stray = high - sum(map(len, sequences))
-    return len(sequences) > 1 and stray <= _MAX_STRAY_SHARE * high
+    # By decoding, for finding characters with an expression takes 0.8 s in 8 MB.
+    valid = data.decode("utf-8", "ignore")
+    surrogates = len(_SURROGATE.findall(data)) if b"\xed" in data else 0
+    high = len(data) - len(data.translate(None, _HIGH_BYTES))
+    sequences = len(valid) - (len(data) - high) + surrogates
+    stray = len(data) - len(valid.encode()) - 3 * surrogates
+    return sequences > 1 and stray <= _MAX_STRAY_SHARE * high
 
 
-def _read_stray_bytes(error: UnicodeError) -> tuple[str, int]:
-    """Codec error handler: read what is no UTF-8 as Windows-1252, and an encoded surrogate as nothing."""
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    stray = error.object[error.start : error.start + 3]
-    if len(stray) == 3 and stray[0] == 0xED and 0xA0 <= stray[1] <= 0xBF:
-        return "", error.start + 3
-    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
+def _decode_stray(data: bytes) -> str:
+    """Read what is no UTF-8 as Windows-1252, and encoded surrogates as nothing."""
+    return _SURROGATE.sub(b"", data).decode("utf-8", "surrogateescape").translate(_STRAY)
 
 
-codecs.register_error("ummp_stray_bytes", _read_stray_bytes)
+_STRAY = {0xDC00 + byte: bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0x100)}

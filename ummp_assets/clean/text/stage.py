@@ -33,15 +33,15 @@ STAGE = "clean_text"
 CODE_VERSION = "2"
 RULES = {
     "decode": "1",
-    "main_text": "1",
-    "normalise": "1",
+    "main_text": "2",
+    "normalise": "2",
     "language": "1",
-    "gopher_repetition": "2",
-    "gopher_quality": "1",
+    "gopher_repetition": "3",
+    "gopher_quality": "2",
     "c4": "1",
-    "fineweb": "1",
+    "fineweb": "2",
     "near_duplicates": "2",
-    "personal_data": "1",
+    "personal_data": "2",
 }
 _CARRIED_COLUMNS = ("sample_id", "dataset", "uri", "sha256", "label", "attributes")
 

@@ -2,7 +2,7 @@
 as datatrove 0.10 defines them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ummp_assets.clean.rules.text import COUNTED_SENTENCES
@@ -61,8 +61,13 @@ def read_c4_page(text: str, language: str, settings: C4Settings) -> C4Page:
     has_placeholders = False
     curly_lines = 0
     kept: list[str] = []
-    for raw in text.splitlines():
-        line = _CITATION.sub("", stripped) if "[" in (stripped := raw.strip()) else stripped
+    stripped_lines: Iterable[str] = map(str.strip, text.splitlines())
+    if settings.require_terminal_mark:
+        # Most lines of a page end otherwise. A bracket may be that of a citation.
+        ends_of_raw = (*ends, "]")
+        stripped_lines = [line for line in stripped_lines if line.endswith(ends_of_raw)]
+    for stripped in stripped_lines:
+        line = _CITATION.sub("", stripped) if "[" in stripped else stripped
         if settings.require_terminal_mark and (not line.endswith(ends) or line.endswith("...")):
             continue
         if not _has_enough_words(stripped, language, settings):
