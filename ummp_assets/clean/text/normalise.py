@@ -92,5 +92,6 @@ def _line_around(text: str, done: int, start: int, end: int) -> tuple[int, int]:
     begun, ended = text.rfind("\n", first, start) + 1, text.find("\n", end, last)
     if ended < 0:
         # Not in the middle of a character.
-        ended = _CONTINUATIONS.match(text, last).end() if last < len(text) else last
+        rest = _CONTINUATIONS.match(text, last)
+        ended = rest.end() if rest else last
     return begun or first, ended
