@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
 from time import perf_counter, time
@@ -31,7 +32,14 @@ from ummp_assets.settings import FetchSettings, Settings, load_settings
 from ummp_assets.storage.index import open_index
 from ummp_assets.storage.objects import open_store
 from ummp_assets.storage.stages import Manifest, StageWriter, read_table
-from ummp_assets_tests.benchmarks.fetch_peers import bare_pycurl, celery_worker, img2dataset
+from ummp_assets_tests.benchmarks.fetch_peers import (
+    CELERY_PROCESSES,
+    CELERY_THREADS,
+    CeleryWorker,
+    bare_pycurl,
+    celery_worker,
+    img2dataset,
+)
 from ummp_assets_tests.benchmarks.fetch_servers import Site, black_hole, serve_site, write_jpegs
 from ummp_assets_tests.benchmarks.harness import Report, main, notice, ratio, take_turns
 
@@ -88,9 +96,10 @@ def _measure_peers(sizes: _Sizes, folder: Path, site: Site, names: Sequence[str]
             "project": lambda: project.files_per_second(urls(sizes.files)),
             "bare_pycurl": lambda: bare_pycurl(urls(sizes.files), _CONNECTIONS),
         }
-        worker = stack.enter_context(celery_worker(urls(50)))
-        if worker is not None:
-            contenders["celery_redis"] = lambda: worker.files_per_second(urls(sizes.celery_files))
+        for name, pool in (("celery_redis", CELERY_THREADS), ("celery_redis_processes", CELERY_PROCESSES)):
+            worker = stack.enter_context(celery_worker(urls(50), pool))
+            if worker is not None:
+                contenders[name] = partial(_celery, worker, sizes.celery_files, urls)
         first = img2dataset(urls(200), folder / "img2dataset")
         if first is not None:
             contenders["img2dataset_download"] = lambda: img2dataset(urls(sizes.files), folder / "img2dataset") or 0.0
@@ -101,6 +110,10 @@ def _measure_peers(sizes: _Sizes, folder: Path, site: Site, names: Sequence[str]
         report.rows += [{"what": name, "files_per_second": figure} for figure in found]
         if name != "project":
             report.ratios[f"vs_{name}"] = ratio(figures["project"], found)
+
+
+def _celery(worker: CeleryWorker, files: int, urls: Callable[[int], list[str]]) -> float:
+    return worker.files_per_second(urls(files))
 
 
 class _Project:
