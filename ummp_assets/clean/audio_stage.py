@@ -17,6 +17,7 @@ from ummp_assets.clean.rules.audio import AUDIO_MEASUREMENTS, MAX_BYTES
 from ummp_assets.clean.rules.rule import first_broken
 from ummp_assets.clean.runner import CleanedChunk, CleanStage, run_clean_stage
 from ummp_assets.parallel.cores import available_cores
+from ummp_assets.parallel.memory_gate import MemoryGate
 from ummp_assets.records import AUDIO_SCHEMA, Modality, Rejection
 from ummp_assets.settings import AudioSettings, Settings
 from ummp_assets.storage.index import Index
@@ -35,6 +36,8 @@ _CHUNK_ROWS = 4
 _CHUNK_RAW_BYTES = 256 * 2**10
 _MEMORY_BYTES = 640 * 2**20
 _CHUNKS_BESIDE_WORKERS = 2
+# Of files that are read whole and decoded: two of 230 MB at once take a stage to 1,030 MB, and 16 cores would to 4 GB.
+_READING = MemoryGate(256 * 2**20)
 
 
 def clean_audio(store: ObjectStore, index: Index, settings: Settings, batch: str) -> Manifest:
@@ -91,8 +94,10 @@ def _clean_chunk(store: ObjectStore, rules: AudioSettings, chunk: pa.RecordBatch
 
 
 def _clean_recording(store: ObjectStore, rules: AudioSettings, row: Mapping[str, Any]) -> DecodedAudio | Refusal:
-    too_large = first_broken(row, [MAX_BYTES], rules)
-    return too_large or decode_audio(raw_bytes(store, row), rules)
+    if too_large := first_broken(row, [MAX_BYTES], rules):
+        return too_large
+    with _READING.room(row["byte_count"]):
+        return decode_audio(raw_bytes(store, row), rules)
 
 
 def _record_batch(rows: list[Mapping[str, Any]], recordings: list[DecodedAudio], sample_rate_hz: int) -> pa.RecordBatch:

@@ -1,6 +1,9 @@
 """`clean_audio` turns a batch's raw recordings into mono waveforms, and every other one into a rejection."""
 
 import io
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +14,7 @@ from ummp_assets.clean.audio_stage import RULES, clean_audio
 from ummp_assets.records import AUDIO_SCHEMA
 from ummp_assets.settings import AudioSettings, CleanSettings, Settings
 from ummp_assets.storage.index import Index
+from ummp_assets.storage.local_store import LocalStore
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.stages import Manifest, read_table
 from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
@@ -121,3 +125,35 @@ def test_large_files_are_filtered_before_they_are_read(store: ObjectStore, index
     put_downloads(store, [row | {"content": None}])
     outcome = rows_of(store, clean_audio(store, index, small, BATCH), "outcomes").to_pylist()[0]
     assert (outcome["reason"], outcome["measured"]) == ("audio_bytes_over_limit", 1_001.0)
+
+
+class _WatchedStore(LocalStore):
+    """Knows how many blobs were being read at once, at most."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._lock = threading.Lock()
+        self._reading = self.most_at_once = 0
+
+    def read(self, path: str) -> bytes:
+        if not path.startswith("blobs/"):
+            return super().read(path)
+        with self._lock:
+            self._reading += 1
+            self.most_at_once = max(self.most_at_once, self._reading)
+        # Long enough for another thread to come.
+        time.sleep(0.1)
+        with self._lock:
+            self._reading -= 1
+        return super().read(path)
+
+
+def test_large_files_are_read_in_turn(tmp_path: Path, index: Index, settings: Settings) -> None:
+    store = _WatchedStore(tmp_path / "store")
+    rows = []
+    for number in range(4):
+        store.write(f"blobs/{number}", wav(tone(0.5, frequency_hz=300 + number)))
+        rows.append(audio_row(number, b"", blob=f"blobs/{number}", byte_count=200_000_000) | {"content": None})
+    put_downloads(store, rows)
+    assert clean_audio(store, index, settings, BATCH).rows("samples") == 4
+    assert store.most_at_once == 1
