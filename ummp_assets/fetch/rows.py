@@ -91,6 +91,7 @@ class RowWriter:
         self._lot: list[Entry] = []
         self._lot_bytes = 0
         self._samples: list[Sample] = []
+        self._blobs: list[str | None] = []
         self._samples_bytes = 0
         self._rejected: list[RejectedSample] = []
         self._fetches: list[tuple[str, StoredFetch]] = []
@@ -165,21 +166,22 @@ class RowWriter:
             self._rejected.append(item)
         else:
             self._samples.append(item)
+            self._blobs.append(self._place(item.body))
             # Also what has waited in a scratch file stands in the row.
-            self._samples_bytes += item.body.byte_count if self._is_inline(item.body) else 0
+            self._samples_bytes += item.body.byte_count if self._blobs[-1] is None else 0
         if len(self._samples) + len(self._rejected) >= _ROW_GROUP_ROWS or self._samples_bytes >= ROW_GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
-        samples, self._samples, self._samples_bytes = self._samples, [], 0
+        samples, blobs = self._samples, self._blobs
+        self._samples, self._blobs, self._samples_bytes = [], [], 0
         rejected, self._rejected = self._rejected, []
         if samples:
-            self._write_samples(samples)
+            self._write_samples(samples, blobs)
         if rejected:
             self._write_rejected(rejected)
 
-    def _write_samples(self, rows: Sequence[Sample]) -> None:
-        blobs = [self._place(row.body) for row in rows]
+    def _write_samples(self, rows: Sequence[Sample], blobs: Sequence[str | None]) -> None:
         contents = content_column([row.body if blob is None else None for row, blob in zip(rows, blobs, strict=True)])
         for row in rows:
             row.body.discard()
