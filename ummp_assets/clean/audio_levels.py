@@ -22,6 +22,9 @@ class LevelMeter:
     converters add it, is no sound. Silent are frames of 20 ms below `silence_dbfs`; clipped are samples at full scale
     (0.999 and more of `largest_sample`) of which the one before is as well: a single one is a peak, two are a wave cut
     flat.
+
+    Full scale is that of a square wave, 3 dB above that of AES17-2015, a sine's; -60 dB is what FFmpeg's
+    `silencedetect` takes for silence. That two samples make a clip, and how many a recording may have, is our own rule.
     """
 
     def __init__(self, sample_rate_hz: int, silence_dbfs: float, largest_sample: float = 1.0) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
+import soxr
 
 from ummp_assets.clean.audio_decode import DecodedAudio, decode_audio
 from ummp_assets.clean.refusals import Refusal
@@ -93,6 +94,30 @@ def best_aligned(waveform: Samples) -> Samples:
     return np.concatenate(
         [np.zeros(max(0, -shift), np.float32), waveform[max(0, shift) :], np.zeros(8_000, np.float32)]
     )
+
+
+@pytest.mark.parametrize(
+    ("file_format", "subtype", "rate_hz"),
+    [
+        ("MP3", "MPEG_LAYER_III", 8_000),
+        ("MP3", "MPEG_LAYER_III", 44_100),
+        ("OGG", "VORBIS", 44_100),
+        ("OGG", "OPUS", 48_000),
+        ("FLAC", "PCM_24", 96_000),
+        ("WAV", "ALAW", 8_000),
+        ("WAV", "IMA_ADPCM", 22_050),
+    ],
+)
+def test_samples_are_those_that_ffmpeg_decodes(file_format: str, subtype: str, rate_hz: int) -> None:
+    samples, recorded_hz = soundfile.read(io.BytesIO(sound("house_lo.wav")), dtype="float32")
+    data = written(
+        soxr.resample(samples, recorded_hz, rate_hz)[: 2 * rate_hz] * 0.7, rate_hz, file_format, subtype=subtype
+    )
+    with av.open(io.BytesIO(data), mode="r") as container:
+        mono = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
+        frames = [part.to_ndarray()[0] for frame in container.decode(audio=0) for part in mono.resample(frame)]
+    audio = decoded(data, AudioSettings(sample_rate_hz=rate_hz))
+    np.testing.assert_allclose(audio.waveform, np.clip(np.concatenate(frames), -1, 1), atol=1e-5)
 
 
 @pytest.mark.parametrize(("layout", "channels"), [("mono", 1), ("stereo", 2)])
