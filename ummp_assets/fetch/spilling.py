@@ -5,6 +5,7 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 __all__ = ["SpillFile", "Stretch"]
@@ -19,16 +20,18 @@ class SpillFile:
         Path(name).unlink()
         self.byte_count = 0
 
-    def append(self, pieces: Sequence[bytes]) -> "Stretch":
-        """Write the pieces of one content behind the others; raises `OSError`."""
-        stretch = Stretch(self, self.byte_count)
-        left = memoryview(b"".join(pieces))
+    def append(self, contents: Sequence[Sequence[bytes]]) -> list["Stretch"]:
+        """Write contents, each in its pieces, one behind the other; raises `OSError`."""
+        sizes = [sum(map(len, pieces)) for pieces in contents]
+        begins = accumulate(sizes[:-1], initial=self.byte_count)
+        stretches = [Stretch(self, begin) for begin in begins]
+        left = memoryview(b"".join(piece for pieces in contents for piece in pieces))
         while left:
             # A full disk takes a part first, and refuses the rest.
             written = os.write(self.descriptor, left)
             self.byte_count += written
             left = left[written:]
-        return stretch
+        return stretches
 
 
 @dataclass(frozen=True, slots=True)

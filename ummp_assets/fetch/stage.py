@@ -69,8 +69,8 @@ def download(
         with RowWriter(store, writer, state, batch, settings.fetch) as rows:
             try:
                 fetchers = _Fetchers(settings, index, state, writer.scratch, store)
-                order = InOrder(writer.scratch, _MAX_HELD_BYTES)
-                _fetch_all(_read_requests(store, requests), total, fetchers, order, rows, on_progress)
+                with InOrder(writer.scratch, _MAX_HELD_BYTES) as order:
+                    _fetch_all(_read_requests(store, requests), total, fetchers, order, rows, on_progress)
             except OSError as error:
                 raise StoreUnavailable(str(writer.scratch), error) from error
         counted = rows.numbers

@@ -237,22 +237,46 @@ def test_contents_that_wait_for_a_slow_object_leave_memory(
     from ummp_assets.fetch.ordering import InOrder
 
     def fetched(content: bytes) -> Fetched:
-        writer = BodyWriter(tmp_path, 1_000, 10_000)
-        writer.write(content)
+        writer = BodyWriter(tmp_path, 2_000_000, 2_000_000)
+        writer.write(content[:1_000])
+        writer.write(content[1_000:])
         return Fetched(writer.finish(), "http://a", "2026-01-01T00:00:00Z")
 
-    order = InOrder(tmp_path, max_held_bytes=1_000)
-    for position in range(1, 5):
-        order.put(FetchRequest(position, str(position), "d", "http://a", "auto"), fetched(b"x" * 400))
-    assert order.take(10, 1_000) == []
-    order.put(FetchRequest(0, "0", "d", "http://a", "auto"), fetched(b"y" * 400))
-    taken = order.take(2, 1_000) + order.take(10, 1_000)
-    bodies = [result.body for _, result in taken if isinstance(result, Fetched)]
-    assert [body.held_bytes for body in bodies] == [400, 400, 400, 0, 0]
-    assert [body.head(3) for body in bodies] == [b"yyy"] + [b"xxx"] * 4
-    assert bodies[4].sha256 == hashlib.sha256(b"x" * 400).hexdigest()
-    assert [request.position for request, _ in taken] == [0, 1, 2, 3, 4]
-    assert [body.read() for body in bodies] == [b"y" * 400] + [b"x" * 400] * 4
+    contents = [bytes([65 + position]) * 1_000_000 for position in range(17)]
+    with InOrder(tmp_path, max_held_bytes=2_500_000) as order:
+        for position, content in enumerate(contents[1:], 1):
+            order.put(FetchRequest(position, str(position), "d", "http://a", "auto"), fetched(content))
+        assert order.take(100, 2_500_000) == []
+        order.put(FetchRequest(0, "0", "d", "http://a", "auto"), fetched(contents[0]))
+        taken = order.take(2, 2_500_000) + order.take(100, 2_500_000)
+        bodies = [result.body for _, result in taken if isinstance(result, Fetched)]
+        in_memory = [body for body in bodies if body.held_bytes]
+        for position in range(18, 40):
+            order.put(FetchRequest(position, str(position), "d", "http://a", "auto"), fetched(contents[0]))
+    # Somebody may be reading them since they were taken.
+    assert all(body.held_bytes for body in in_memory)
+    # Two stand in memory, then three make a lot, and two lots may be on their way.
+    assert [body.held_bytes for body in bodies[:9]] == [1_000_000] * 3 + [0] * 6
+    assert [request.position for request, _ in taken] == list(range(17))
+    assert [body.head(3) for body in bodies] == [content[:3] for content in contents]
+    assert [body.read() for body in bodies] == contents
+    assert bodies[4].sha256 == hashlib.sha256(contents[4]).hexdigest()
     file = bodies[4].spill(tmp_path).file
     assert file is not None
-    assert file.read_bytes() == b"x" * 400
+    assert file.read_bytes() == contents[4]
+
+
+def test_contents_that_cannot_wait_outside_memory_are_an_error_of_the_scratch_folder(tmp_path: Path) -> None:
+    from ummp_assets.fetch.body import BodyWriter
+    from ummp_assets.fetch.fetched import Fetched, FetchRequest
+    from ummp_assets.fetch.ordering import InOrder
+
+    def put_all(order: InOrder) -> None:
+        for position in range(1, 20):
+            writer = BodyWriter(tmp_path, 2_000_000, 2_000_000)
+            writer.write(b"x" * 1_000_000)
+            fetched = Fetched(writer.finish(), "http://a", "2026-01-01T00:00:00Z")
+            order.put(FetchRequest(position, str(position), "d", "http://a", "auto"), fetched)
+
+    with InOrder(tmp_path / "gone", max_held_bytes=2_500_000) as order, pytest.raises(FileNotFoundError):
+        put_all(order)
