@@ -195,7 +195,9 @@ class FetchState:
                     # Two that read at once would both see the whole budget free.
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LEASES_LOCK)))
                 query = sa.select(_LEASES.c.origin, _LEASES.c.connections).where(
-                    _LEASES.c.origin.in_(chunk), _LEASES.c.holder != holder, _LEASES.c.expires_at > now
+                    _is_one_of(connection, _LEASES.c.origin, chunk),
+                    _LEASES.c.holder != holder,
+                    _LEASES.c.expires_at > now,
                 )
                 taken: dict[str, list[int]] = {}
                 for origin, connections in connection.execute(query):
@@ -206,11 +208,8 @@ class FetchState:
                     fair = max(1, budget // (len(others) + 1))
                     wanted = active + 1 if only_one_more else max(fair, active)
                     shares[origin] = max(0, min(wanted, budget - sum(others)))
-                rows = [
-                    {"origin": origin, "holder": holder, "connections": shares[origin], "expires_at": expires_at}
-                    for origin in chunk
-                ]
-                connection.execute(_upsert(connection, _LEASES), rows)
+                rows = [(origin, holder, shares[origin], expires_at) for origin in chunk]
+                _put_rows(connection, _LEASES, rows)
         return shares
 
     def release_connections(self, holder: str, origins: Iterable[str] | None = None) -> None:
@@ -222,7 +221,7 @@ class FetchState:
             return
         for chunk in _batched(sorted(origins)):
             with self._index.transaction() as connection:
-                connection.execute(mine.where(_LEASES.c.origin.in_(chunk)))
+                connection.execute(mine.where(_is_one_of(connection, _LEASES.c.origin, chunk)))
 
     def _holder_id(self, holder: str) -> str:
         # A batch's key may be longer than the column.
