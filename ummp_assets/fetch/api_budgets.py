@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Never
 
 from ummp_assets.fetch.clock import utc_now
 from ummp_assets.fetch.host_rules import rules_for
@@ -36,7 +37,7 @@ class ApiBudgets:
         self, settings: FetchSettings, state: FetchState, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._settings, self._state, self._monotonic = settings, state, monotonic
-        self._hosts: dict[str, Host[None]] = {}
+        self._hosts: dict[str, Host[Never]] = {}
         self._renew_at: dict[str, float] = {}
         self._idle_since: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -116,7 +117,7 @@ class ApiBudgets:
             self._idle_since.pop(url.origin, None)
             return 0.0
 
-    def _lease(self, hosts: list[Host[None]]) -> None:
+    def _lease(self, hosts: list[Host[Never]]) -> None:
         now = utc_now().timestamp()
         budgets = {host.origin: (host.rules.max_connections, host.active) for host in hosts}
         # A listing asks for one page after another; what many listings need grows connection by connection.

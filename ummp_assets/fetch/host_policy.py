@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from ummp_assets.fetch.hosts import Host, HostQueues
+from ummp_assets.fetch.hosts import Host, HostQueues, Positioned
 from ummp_assets.fetch.robots import product_token, read_robots
 from ummp_assets.settings import FetchSettings
 from ummp_assets.storage.fetch_state import (
@@ -18,7 +18,7 @@ from ummp_assets.storage.fetch_state import (
 
 __all__ = ["HostPolicy"]
 
-_Item = TypeVar("_Item")
+_Item = TypeVar("_Item", bound=Positioned)
 
 _HOLDER = "bulk"
 # One transaction for each answer took two thirds of the time of a batch with thousands of hosts.

@@ -1,23 +1,38 @@
-"""Whose turn it is: requests wait per host, hosts take turns, and a slow host holds up nobody else."""
+"""Whose turn it is: requests wait per host, the oldest whose host may be asked goes first, and a slow host holds up
+nobody else."""
 
 import heapq
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from ummp_assets.fetch.host_rules import HostRules
 from ummp_assets.fetch.robots import RobotsRules
 
-__all__ = ["Host", "HostQueues"]
+__all__ = ["Host", "HostQueues", "Positioned"]
 
-_Item = TypeVar("_Item")
+
+class Positioned(Protocol):
+    """What has a place in a batch."""
+
+    @property
+    def position(self) -> int:
+        """Place in the batch."""
+
+
+_Item = TypeVar("_Item", bound=Positioned)
 
 # A host that has not answered yet gets so many connections; each success adds one, up to its budget. Thousands of dead
 # hosts then hold few connections.
 _FIRST_CONNECTIONS = 2
 # Requests that a host's rate lets pass at once after a pause, in seconds' worth: what one turn of the loop may take.
 _BURST_SECONDS = 0.1
+# So many requests use a connection one after the other before the host stands behind the others again.
+_MAX_IN_A_ROW = 16
+# A host whose transfers take so long has its requests asked before the others: the batch ends with the last of them.
+_SLOW_SECONDS = 1.0
+_HEAD_START = 100_000
 
 
 @dataclass(slots=True, eq=False)
@@ -36,6 +51,16 @@ class Host(Generic[_Item]):
         Why nothing more is asked of the host, None while it is open.
     held:
         What waits until the host's robots.txt is known.
+    answered:
+        Whether it has answered anything yet.
+    slow:
+        Whether one of its answers took longer than `_SLOW_SECONDS`.
+    in_line_at:
+        The place at which the host stands in the line, None when it does not.
+    resting:
+        Whether it will stand there again at a time that is known.
+    in_a_row:
+        Requests that its connections have taken since it last stood in the line.
     """
 
     origin: str
@@ -52,7 +77,11 @@ class Host(Generic[_Item]):
     held: list[_Item] = field(default_factory=list)
     waiting: deque[_Item] = field(default_factory=deque)
     delayed: int = 0
-    in_line: bool = False
+    answered: bool = False
+    slow: bool = False
+    in_line_at: int | None = None
+    resting: bool = False
+    in_a_row: int = 0
 
     @property
     def has_room(self) -> bool:
@@ -63,9 +92,16 @@ class Host(Generic[_Item]):
         """Whether anything runs or waits there."""
         return bool(self.active or self.waiting or self.delayed or self.held)
 
-    def succeeded(self) -> None:
-        """The host has answered: it may have one more connection."""
+    @property
+    def place(self) -> int:
+        """Where its next request stands in the line."""
+        return self.waiting[0].position - (_HEAD_START if self.slow else 0)
+
+    def succeeded(self, seconds: float = 0.0) -> None:
+        """The host has answered, in so many seconds: it may have one more connection."""
         self.failures = 0
+        self.answered = True
+        self.slow = self.slow or seconds > _SLOW_SECONDS
         if self.window < self.rules.max_connections:
             self.window += 1
 
@@ -102,17 +138,24 @@ class Host(Generic[_Item]):
 
 
 class HostQueues(Generic[_Item]):
-    """The hosts and what waits for each of them."""
+    """The hosts and what waits for each of them.
+
+    The order of the batch is kept as far as the hosts allow: rows leave in that order, and what has to wait for an
+    older one takes memory. A connection that has just become free takes its host's next request at once, though:
+    opening another one for each of 50,000 files on 10,000 hosts took 7 % longer, without TLS. A host that has not
+    answered yet goes first even then, because a dead one is waited for the longest.
+    """
 
     def __init__(self) -> None:
         self.hosts: dict[str, Host[_Item]] = {}
-        self._line: deque[Host[_Item]] = deque()
+        self._connected: deque[Host[_Item]] = deque()
+        self._line: list[tuple[int, int, Host[_Item]]] = []
         self._resting: list[tuple[float, int, Host[_Item]]] = []
         self._delayed: list[tuple[float, int, Host[_Item], _Item]] = []
         self._sequence = count()
 
     def add(self, host: Host[_Item], item: _Item) -> None:
-        """Let an item wait for its turn, behind those that wait already."""
+        """Let an item wait for its turn, behind those of its host that wait already."""
         host.waiting.append(item)
         self.line_up(host)
 
@@ -123,31 +166,31 @@ class HostQueues(Generic[_Item]):
 
     def take(self, now: float) -> _Item | None:
         """Return the next item whose host may be asked now, counted as active until `release`."""
-        while self._delayed and self._delayed[0][0] <= now:
-            _, _, host, item = heapq.heappop(self._delayed)
-            host.delayed -= 1
-            host.waiting.appendleft(item)
+        self._end_pauses(now)
+        while self._connected:
+            host = self._connected.popleft()
+            if host.not_before <= now and host.has_room and self._may_go_on(host):
+                return self._begin(host, host.in_a_row + 1, now)
             self.line_up(host)
-        while self._resting and self._resting[0][0] <= now:
-            self._line.append(heapq.heappop(self._resting)[2])
         while self._line:
-            host = self._line.popleft()
+            place, _, host = heapq.heappop(self._line)
+            if place != host.in_line_at:
+                continue
+            host.in_line_at = None
             if host.not_before > now and host.closed is None:
+                host.resting = True
                 heapq.heappush(self._resting, (host.not_before, next(self._sequence), host))
-                continue
-            host.in_line = False
-            if not host.waiting or not host.has_room:
-                continue
-            item = host.waiting.popleft()
-            host.count_start(now)
-            self.line_up(host)
-            return item
+            elif host.waiting and host.has_room:
+                return self._begin(host, 1, now)
         return None
 
-    def release(self, host: Host[_Item]) -> None:
-        """Count one item of the host as no longer active."""
+    def release(self, host: Host[_Item], *, connected: bool = False) -> None:
+        """Count one item of the host as no longer active; `connected` if its connection may take the next one."""
         host.active -= 1
-        self.line_up(host)
+        if connected and host.waiting and host.in_a_row < _MAX_IN_A_ROW:
+            self._connected.append(host)
+        else:
+            self.line_up(host)
 
     def next_time(self) -> float | None:
         """Return when `take` may have an item that it has not now, None when only `add` or `release` can bring one."""
@@ -156,6 +199,36 @@ class HostQueues(Generic[_Item]):
 
     def line_up(self, host: Host[_Item]) -> None:
         """Give the host a place in the line if it has work and room; needed after its budget has grown."""
-        if not host.in_line and host.waiting and host.has_room:
-            host.in_line = True
-            self._line.append(host)
+        if not host.waiting or not host.has_room or (host.resting and host.closed is None):
+            return
+        place = host.place
+        if host.in_line_at is None or place < host.in_line_at:
+            # An entry further behind, if there is one, no longer counts.
+            host.in_line_at = place
+            heapq.heappush(self._line, (place, next(self._sequence), host))
+
+    def _end_pauses(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            _, _, host, item = heapq.heappop(self._delayed)
+            host.delayed -= 1
+            host.waiting.appendleft(item)
+            self.line_up(host)
+        while self._resting and self._resting[0][0] <= now:
+            host = heapq.heappop(self._resting)[2]
+            host.resting = False
+            self.line_up(host)
+
+    def _may_go_on(self, host: Host[_Item]) -> bool:
+        """Whether a host's next request may overtake the first one in the line."""
+        if not host.waiting:
+            return False
+        while self._line and self._line[0][0] != self._line[0][2].in_line_at:
+            heapq.heappop(self._line)
+        return not self._line or self._line[0][2].answered or host.place < self._line[0][0]
+
+    def _begin(self, host: Host[_Item], in_a_row: int, now: float) -> _Item:
+        host.in_a_row = in_a_row
+        item = host.waiting.popleft()
+        host.count_start(now)
+        self.line_up(host)
+        return item

@@ -54,8 +54,9 @@ _HOST_FAILURES = frozenset(
 )
 # A host that does not even answer a connection is not waited for more often.
 _MAX_CONNECT_TIMEOUTS = 2
-# A transfer that has moved nothing for so long does not count as running: slow and dead hosts hold up nobody.
-_STALL_SECONDS = 0.1
+# A transfer that has moved nothing for so long does not count as running: slow and dead hosts hold up nobody. With one
+# host in a hundred dead and one slow, 0.1 s cost the others 11 % of their throughput, 0.05 s 5 %.
+_STALL_SECONDS = 0.02
 _MAX_STALLED = 1_024
 # Descriptors left to the rest of the process.
 _SPARE_DESCRIPTORS = 256
@@ -131,10 +132,10 @@ class HttpFetcher:
         if now >= self._next_look:
             self._look_for_stalled(now)
         self._start_transfers(now)
-        wake = self._queues.next_time()
         if self._results:
             timeout_seconds = 0.0
-        elif wake is not None:
+        # Without room for another transfer, a host whose rest is over would keep this loop from ever waiting.
+        elif self._has_room and (wake := self._queues.next_time()) is not None:
             timeout_seconds = min(timeout_seconds, max(0.0, wake - now))
         self._loop.run(min(timeout_seconds, _STALL_SECONDS), self._ended)
         if self._storage_error is not None:
@@ -178,9 +179,8 @@ class HttpFetcher:
     # From the queue to a running transfer.
 
     def _start_transfers(self, now: float) -> None:
-        limit = self._settings.max_connections
         started = timestamp(self._now())
-        while len(self._running) - self._stalled < limit and len(self._running) < self._max_running:
+        while self._has_room:
             download = self._queues.take(now)
             if download is None:
                 return
@@ -192,6 +192,11 @@ class HttpFetcher:
             transfer.begin(download, started, self._names, now)
             self._running.add(transfer)
             self._loop.start(transfer.handle)
+
+    @property
+    def _has_room(self) -> bool:
+        running = len(self._running)
+        return running - self._stalled < self._settings.max_connections and running < self._max_running
 
     def _refuse(self, download: Download) -> tuple[Reason, str] | None:
         """Return why a download may not begin."""
@@ -231,22 +236,25 @@ class HttpFetcher:
         download.attempts.append(transfer.end(verdict.error if verdict else None))
         self._running.discard(transfer)
         self._stalled -= transfer.stalled
-        self._queues.release(download.host)
+        host = download.host
         if transfer.storage_error is not None:
+            self._queues.release(host)
             self._storage_error = transfer.storage_error
             download.body.discard()
         elif verdict is not None:
             _log.info("attempt %d at %s: %s", len(download.attempts), download.url.text, verdict.error)
+            self._queues.release(host, connected=code == 0)
             self._fail(transfer, verdict, code)
         else:
             if _log.isEnabledFor(logging.DEBUG):
                 _log.debug("attempt %d at %s: %s", len(download.attempts), download.url.text, transfer.status)
             self._answered(transfer)
+            self._queues.release(host, connected=True)
         self._idle.append(transfer)
 
     def _answered(self, transfer: HttpTransfer) -> None:
         download = transfer.download
-        download.host.succeeded()
+        download.host.succeeded(transfer.handle.getinfo(pycurl.TOTAL_TIME))
         if transfer.status in REDIRECTS:
             self._redirect(download, transfer.handle.getinfo(pycurl.REDIRECT_URL))
         elif download.robots_of is not None:

@@ -70,6 +70,11 @@ class Download:
     decoder: Decoder | None = None
 
     @property
+    def position(self) -> int:
+        """Place of the request in the batch."""
+        return self.request.position
+
+    @property
     def left_tls(self) -> bool:
         """Whether redirects have led from https to http, where everybody on the way could read credentials."""
         return self.url.text.startswith("http:") and any(text.startswith("https:") for text in self.redirects)

@@ -35,7 +35,7 @@ class RobotsGate:
             host.asking_robots = True
             url = parse_http_url(host.origin + ROBOTS_PATH)
             body = BodyWriter(self._scratch, MAX_ROBOTS_BYTES, MAX_ROBOTS_BYTES)
-            request = FetchRequest(-1, "", "", url.text, "text")
+            request = FetchRequest(download.position, "", "", url.text, "text")
             self._queues.add(host, Download(request, url, host, body, robots_of=host))
 
     def answered(self, host: Host[Download], status: int, question: Download) -> None:
