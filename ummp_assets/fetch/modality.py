@@ -122,9 +122,12 @@ def resolve_modality(declared: str, head: bytes, media_type: str | None, uri: st
     kind = _by_signature(head)
     if kind == ARCHIVE:
         kind = _kind_of_archive(uri)
+    plain = (media_type or "").partition(";")[0].strip().lower()
+    if kind == _OTHER and head.startswith(b"ftyp", 4) and Modality.AUDIO in (_by_media_type(plain), _by_extension(uri)):
+        # Recordings often come under a brand of films.
+        return Modality.AUDIO.value
     if kind is None:
         # "text/plain" and "application/octet-stream" are what servers say when they know nothing.
-        plain = (media_type or "").partition(";")[0].strip().lower()
         kind = _by_media_type(plain) if plain != "text/plain" else None
         kind = kind or _by_extension(uri) or (Modality.TEXT if _looks_like_text(head) else None)
         if head.startswith(codecs.BOM_UTF8) and kind != TABLE:
