@@ -1,5 +1,6 @@
 """From bytes to mono samples at one rate, within limits, a block at a time."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,8 @@ import soundfile
 import soxr
 
 from ummp_assets.clean.audio_format import AudioFormat, find_foreign_codec, find_truncation, sniff_audio_format
-from ummp_assets.clean.audio_levels import LevelMeter
+from ummp_assets.clean.audio_levels import ClipCounter, measure_levels
+from ummp_assets.clean.audio_mixer import Mixer
 from ummp_assets.clean.audio_source import AudioSource, open_source
 from ummp_assets.clean.refusals import Refusal, describe_error
 from ummp_assets.clean.rules.audio import LIMITS, MAX_SECONDS
@@ -21,7 +23,9 @@ __all__ = ["DecodedAudio", "decode_audio"]
 
 Samples = npt.NDArray[np.float32]
 
-_INT16_FULL_SCALE = 32_768
+# A header may announce what it likes.
+_MAX_UNPROVEN_SAMPLES = 1 << 22
+_MAX_UNUSED_SAMPLES = 1 << 14
 _MIN_SOURCE_RATE_HZ, _MAX_SOURCE_RATE_HZ = 1_000, 768_000
 
 
@@ -44,10 +48,11 @@ class DecodedAudio:
     measurements: Mapping[str, float]
 
 
-def decode_audio(data: bytes, settings: AudioSettings) -> DecodedAudio | Refusal:
+def decode_audio(data: bytes | memoryview, settings: AudioSettings) -> DecodedAudio | Refusal:
     """Decode a sound file to mono at `sample_rate_hz`.
 
-    Channels are averaged; the rate is changed by soxr in its high quality (20 bits). At most `max_seconds` are decoded.
+    Channels are averaged; the rate is changed by soxr in its high quality (20 bits), as librosa does it. That takes 2.9
+    ms for 20 s from 44.1 to 16 kHz; the medium quality (16 bits), 2.7. At most `max_seconds` are decoded.
 
     Returns
     -------
@@ -56,7 +61,8 @@ def decode_audio(data: bytes, settings: AudioSettings) -> DecodedAudio | Refusal
     """
     audio_format = sniff_audio_format(data)
     if audio_format is None:
-        return Refusal(Reason.UNSUPPORTED_AUDIO, f"the first bytes, {data[:12]!r}, are of no audio format that is read")
+        beginning = bytes(data[:12])
+        return Refusal(Reason.UNSUPPORTED_AUDIO, f"the first bytes, {beginning!r}, are of no audio format that is read")
     missing = find_truncation(data, audio_format)
     if missing is not None:
         return Refusal(Reason.CORRUPT_AUDIO, f"the {audio_format} file is truncated: {missing}")
@@ -79,41 +85,53 @@ def _read(source: AudioSource, audio_format: AudioFormat, settings: AudioSetting
         return Refusal(Reason.CORRUPT_AUDIO, f"a sample rate of {rate_hz} Hz")
     if announced is not None and (refusal := _too_long(announced / rate_hz, settings)):
         return refusal
-    meter = LevelMeter(rate_hz, settings.silence_dbfs, source.largest_sample)
+    mixer, clips = Mixer(source.channels), ClipCounter(source.largest_sample)
     resampler = soxr.ResampleStream(rate_hz, settings.sample_rate_hz, 1, dtype="float32", quality="HQ")
-    parts: list[Samples] = []
+    waveform = _Waveform(None if announced is None else math.ceil(announced * settings.sample_rate_hz / rate_hz))
     frames = 0
     for block in source.blocks:
         frames += len(block)
         if refusal := _too_long(frames / rate_hz, settings):
             return refusal
-        mono = _mix(block)
-        meter.add(block, mono)
-        if not meter.is_finite:
-            return Refusal(Reason.CORRUPT_AUDIO, "some samples are not finite numbers")
-        parts.append(resampler.resample_chunk(mono))
+        clips.add(block)
+        if not clips.is_plausible:
+            return Refusal(Reason.CORRUPT_AUDIO, "some samples are not finite, or absurdly large")
+        waveform.append(resampler.resample_chunk(mixer.mix(block)))
+    waveform.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
     if announced is not None and frames < announced - source.slack_frames:
         detail = f"the {audio_format} file is truncated: {frames:,} of {announced:,} frames are there"
         return Refusal(Reason.CORRUPT_AUDIO, detail)
-    measured = {"seconds": frames / rate_hz, **meter.measurements}
+    samples = waveform.finish()
+    levels = measure_levels(samples, settings.sample_rate_hz, settings.silence_dbfs)
+    measured = {"seconds": frames / rate_hz, **levels, "clipped_fraction": clips.clipped_fraction}
     if refusal := first_broken(measured, LIMITS, settings):
         return replace(refusal, measurements=measured)
-    parts.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
-    waveform = np.concatenate(parts)
-    np.clip(waveform, -1.0, 1.0, out=waveform)
-    return DecodedAudio(waveform, rate_hz, source.channels, audio_format, measured)
+    return DecodedAudio(samples, rate_hz, source.channels, audio_format, measured)
 
 
-def _mix(block: npt.NDArray[np.float32] | npt.NDArray[np.int16]) -> Samples:
-    """Return the average of the channels, -1 to 1. [shape=(frames,)]"""
-    # Channel by channel: a mean over the short axis takes three times as long.
-    mono = block[:, 0].astype(np.float32)
-    for channel in range(1, block.shape[1]):
-        mono += block[:, channel]
-    full_scale = _INT16_FULL_SCALE if block.dtype == np.int16 else 1
-    if full_scale * block.shape[1] != 1:
-        mono *= np.float32(1 / (full_scale * block.shape[1]))
-    return mono
+class _Waveform:
+    """Gathers blocks in one piece of memory, of the announced size if it is modest: the blocks and what they are joined
+    to would take twice as much."""
+
+    def __init__(self, announced_samples: int | None) -> None:
+        self._announced = announced_samples
+        self._memory: Samples = np.empty(min(announced_samples or 0, _MAX_UNPROVEN_SAMPLES), np.float32)
+        self._count = 0
+
+    def append(self, block: Samples) -> None:
+        end = self._count + len(block)
+        if end > len(self._memory):
+            size = 2 * end if self._announced is None else max(end, min(2 * end, self._announced))
+            larger = np.empty(size, np.float32)
+            larger[: self._count] = self._memory[: self._count]
+            self._memory = larger
+        self._memory[self._count : end] = block
+        self._count = end
+
+    def finish(self) -> Samples:
+        is_wasteful = len(self._memory) - self._count > _MAX_UNUSED_SAMPLES
+        samples = self._memory[: self._count].copy() if is_wasteful else self._memory[: self._count]
+        return np.clip(samples, -1.0, 1.0, out=samples)
 
 
 def _too_long(seconds: float, settings: AudioSettings) -> Refusal | None:

@@ -3,9 +3,10 @@
 import struct
 from enum import StrEnum
 
+from ummp_assets.clean.audio_riff import find_chunk
+
 __all__ = ["AudioFormat", "find_foreign_codec", "find_truncation", "sniff_audio_format"]
 
-_MAX_CHUNKS = 1_000
 # What writers put for the size of samples that they have not counted yet: nothing, SoX's number, or the largest there
 # is of 31 or 32 bits, less a header or as arecord rounds it.
 _OPEN_SIZES = (0, 0x7FFF_F000)
@@ -18,6 +19,8 @@ _AIFF_CODECS = frozenset(
     b"NONE sowt twos raw  fl32 FL32 fl64 FL64 ulaw ULAW alaw ALAW ima4 GSM  in24 in32 ni24 42ni 23ni".split(b" ")
 )
 _OGG_CODECS = (b"\x01vorbis", b"OpusHead")
+# A header of 27 bytes, 255 lengths and as many segments of 255 bytes.
+_MAX_PAGE_BYTES = 27 + 255 + 255 * 255
 _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 
 
@@ -32,7 +35,7 @@ class AudioFormat(StrEnum):
     M4A = "m4a"
 
 
-def sniff_audio_format(data: bytes) -> AudioFormat | None:
+def sniff_audio_format(data: bytes | memoryview) -> AudioFormat | None:
     """Return the format that the first bytes announce; names and media types are never believed."""
     if data[:4] in (b"RIFF", b"RIFX", b"RF64") and data[8:12] == b"WAVE":
         return AudioFormat.WAV
@@ -50,11 +53,11 @@ def sniff_audio_format(data: bytes) -> AudioFormat | None:
     return None
 
 
-def find_foreign_codec(data: bytes, audio_format: AudioFormat) -> str | None:
+def find_foreign_codec(data: bytes | memoryview, audio_format: AudioFormat) -> str | None:
     """Return the name of the codec in a container that libsndfile reads with other codecs only."""
     if audio_format is AudioFormat.WAV:
         order = ">" if data[:4] == b"RIFX" else "<"
-        start = _find_chunk(data, b"fmt ", order)
+        start = find_chunk(data, b"fmt ", order)
         if start is None or start + 26 > len(data):
             return None
         (tag,) = struct.unpack_from(f"{order}H", data, start)
@@ -62,17 +65,18 @@ def find_foreign_codec(data: bytes, audio_format: AudioFormat) -> str | None:
             (tag,) = struct.unpack_from(f"{order}H", data, start + 24)
         return None if tag in _WAV_CODECS else f"{tag:#06x}"
     if audio_format is AudioFormat.AIFF and data[8:12] == b"AIFC":
-        start = _find_chunk(data, b"COMM", ">")
-        name = data[start + 18 : start + 22] if start is not None else b""
+        start = find_chunk(data, b"COMM", ">")
+        name = bytes(data[start + 18 : start + 22]) if start is not None else b""
         return None if len(name) < 4 or name in _AIFF_CODECS else repr(name)
     if audio_format is AudioFormat.OGG and len(data) > 36:
         # RFC 3533, section 6: the first packet follows the page's segment table.
         start = 27 + data[26]
-        return None if data.startswith(_OGG_CODECS, start) else repr(data[start : start + 8])
+        name = bytes(data[start : start + 8])
+        return None if name.startswith(_OGG_CODECS) else repr(name)
     return None
 
 
-def find_truncation(data: bytes, audio_format: AudioFormat) -> str | None:
+def find_truncation(data: bytes | memoryview, audio_format: AudioFormat) -> str | None:
     """Return in a sentence what is missing at the end, where the container tells and its decoder would not mind.
 
     Of the other formats the decoder itself finds fewer samples than announced.
@@ -86,13 +90,13 @@ def find_truncation(data: bytes, audio_format: AudioFormat) -> str | None:
     return None
 
 
-def _missing_samples(data: bytes, name: bytes, byte_order: str) -> str | None:
+def _missing_samples(data: bytes | memoryview, name: bytes, byte_order: str) -> str | None:
     """Compare the size of the chunk that holds the samples with what there is; streams may leave the size open."""
-    start = _find_chunk(data, name, byte_order)
+    start = find_chunk(data, name, byte_order)
     if start is None:
         return None
     size: int = struct.unpack_from(f"{byte_order}I", data, start - 4)[0]
-    sizes = _find_chunk(data, b"ds64", byte_order) if data[:4] == b"RF64" else None
+    sizes = find_chunk(data, b"ds64", byte_order) if data[:4] == b"RF64" else None
     if sizes is not None and sizes + 16 <= len(data):
         # EBU Tech 3306: the sizes of 64 bits stand there, that of the whole file first.
         size = struct.unpack_from("<Q", data, sizes + 8)[0]
@@ -102,24 +106,15 @@ def _missing_samples(data: bytes, name: bytes, byte_order: str) -> str | None:
     return f"{there:,} of {size:,} bytes of samples are there"
 
 
-def _find_chunk(data: bytes, name: bytes, byte_order: str) -> int | None:
-    """Return where the content of a RIFF or IFF file's chunk begins."""
-    position = 12
-    for _ in range(_MAX_CHUNKS):
-        if position + 8 > len(data):
-            return None
-        if data[position : position + 4] == name:
-            return position + 8
-        size: int = struct.unpack_from(f"{byte_order}I", data, position + 4)[0]
-        position += 8 + size + size % 2
-    return None
-
-
-def _missing_page(data: bytes) -> str | None:
+def _missing_page(data: bytes | memoryview) -> str | None:
     """Check that the last page is whole: RFC 3533, section 6."""
-    page = data.rfind(b"OggS")
-    segments = data[page + 26] if page + 26 < len(data) else 255
-    sizes = data[page + 27 : page + 27 + segments]
-    if len(sizes) < segments or page + 27 + segments + sum(sizes) > len(data):
+    tail = bytes(data[-_MAX_PAGE_BYTES:])
+    page = tail.rfind(b"OggS")
+    if page < 0:
+        # Whatever page there is before ends before the file does.
+        return None
+    segments = tail[page + 26] if page + 26 < len(tail) else 255
+    sizes = tail[page + 27 : page + 27 + segments]
+    if len(sizes) < segments or page + 27 + segments + sum(sizes) > len(tail):
         return "the last page is incomplete"
     return None

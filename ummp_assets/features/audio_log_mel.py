@@ -15,13 +15,15 @@ Floats = npt.NDArray[np.float32]
 _WINDOW_SECONDS, _HOP_SECONDS = 0.025, 0.010
 _FLOOR = 1e-10
 _RANGE_DECADES = 8.0
-# 256 frames of 400 samples stay in the second-level cache from the window to the filters.
-_FRAMES_AT_ONCE = 256
+# Few calls on much: between two calls a thread needs the interpreter lock, and two threads that take 256 frames at once
+# wait for each other so often that they take as long as one.
+_FRAMES_AT_ONCE = 1_024
 # A filter is zero but at a few frequencies: 16 neighbours at a time over what they cover are a quarter of the product.
 _FILTERS_AT_ONCE = 16
 # OpenBLAS gives larger products to threads of its own, which wait for one another in busy loops while every core has a
-# recording of its own already: 63 instead of 18 ms of CPU for 30 s in stereo on two busy cores.
-_MULTIPLICATIONS_AT_ONCE = 200_000
+# recording of its own already: 63 instead of 18 ms of CPU for 30 s in stereo on two busy cores. So one call multiplies
+# a stack of small matrices.
+_MULTIPLICATIONS_AT_ONCE = 1 << 18
 
 # Slaney's mel scale: linear up to 1,000 Hz, logarithmic above.
 _LINEAR_HZ_PER_MEL = 200.0 / 3
@@ -59,64 +61,82 @@ def log_mel_spectrogram(waveform: Floats, sample_rate_hz: int, mel_bins: int = 8
     frames = len(waveform) // hop_samples
     if frames == 0:
         raise ValueError(f"{len(waveform)} samples are shorter than one hop of {hop_samples}")
-    padded = np.pad(waveform, window_samples // 2, mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, window_samples)[::hop_samples][:frames]
-    hann, filters = _hann(window_samples), _filter_groups(sample_rate_hz, window_samples, mel_bins)
-    mel = np.empty((frames, mel_bins), np.float32)
+    hann, bank = _hann(window_samples), _filter_bank(sample_rate_hz, window_samples, mel_bins)
+    mel = np.empty((-(-frames // bank.frames_at_once) * bank.frames_at_once, mel_bins), np.float32)
+    spectra = np.zeros((min(len(mel), _FRAMES_AT_ONCE), window_samples), np.float32)
     for start in range(0, frames, _FRAMES_AT_ONCE):
-        power = _power_spectrum(windows[start : start + _FRAMES_AT_ONCE] * hann)
-        for group in filters:
-            group.apply(power, mel[start : start + _FRAMES_AT_ONCE])
+        count = min(_FRAMES_AT_ONCE, frames - start)
+        first = start * hop_samples - window_samples // 2
+        samples = _mirrored(waveform, first, first + (count - 1) * hop_samples + window_samples)
+        windows = np.lib.stride_tricks.sliding_window_view(samples, window_samples)[::hop_samples]
+        np.multiply(windows, hann, out=spectra[:count])
+        # OpenCV takes half of numpy's time.
+        cv2.dft(spectra[:count], spectra[:count], flags=cv2.DFT_ROWS)
+        np.square(spectra[:count], out=spectra[:count])
+        part = mel[start : start + _FRAMES_AT_ONCE]
+        bank.apply(spectra[: len(part)], part)
+    mel = mel[:frames]
     logarithm = np.log10(np.maximum(mel, _FLOOR, out=mel), out=mel)
     np.maximum(logarithm, logarithm.max() - _RANGE_DECADES, out=logarithm)
     logarithm += 4.0
     logarithm /= 4.0
-    return np.ascontiguousarray(logarithm.T)
+    # A fifth of numpy's time.
+    return np.asarray(cv2.transpose(logarithm), np.float32)
 
 
-def _power_spectrum(windowed: Floats) -> Floats:
-    """Return the power at each frequency; shapes (frames, n) and (frames, n // 2 + 1)."""
-    # OpenCV takes two thirds of numpy's time. It packs a spectrum as Re 0, Re 1, Im 1, Re 2, Im 2, ..., and Re n/2 of
-    # even n.
-    squares = np.asarray(cv2.dft(windowed, flags=cv2.DFT_ROWS), np.float32)
-    squares *= squares
-    samples = windowed.shape[1]
-    power = np.empty((len(windowed), samples // 2 + 1), np.float32)
-    power[:, 0] = squares[:, 0]
-    power[:, -1] = squares[:, -1]
-    pairs = (samples - 1) // 2
-    np.add(squares[:, 1 : 2 * pairs : 2], squares[:, 2 : 2 * pairs + 1 : 2], out=power[:, 1 : pairs + 1])
-    return power
+def _mirrored(waveform: Floats, start: int, end: int) -> Floats:
+    """Return samples `start` to `end` of a waveform that goes on beyond its ends as in a mirror; shape (end - start,).
+
+    So only the first and last windows are copied to be padded, and not the waveform.
+    """
+    before, behind = max(0, -start), max(0, end - len(waveform))
+    if not before and not behind:
+        return waveform[start:end]
+    # What is mirrored at one end must not be cut at the other.
+    first = max(0, start - behind)
+    padded = np.pad(waveform[first : end + before], (before, behind), mode="reflect")
+    return padded[start - (first - before) :][: end - start]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _FilterGroup:
-    """Neighbouring filters and the frequencies that they cover; `weights` has shape (frequencies, filters)."""
+class _FilterBank:
+    """The filters as products of squares that OpenCV's packed spectrum has.
 
-    filters: slice
-    frequencies: slice
-    weights: Floats
+    It packs the spectrum of n samples into n numbers: Re 0, Re 1, Im 1, Re 2, Im 2, ..., and Re n/2 of even n. Each
+    filter's weights stand twice, so that one product adds the squares to powers and the powers to bins.
 
-    def apply(self, power: Floats, mel: Floats) -> None:
-        """Write the group's part of `mel`; shapes (frames, all frequencies) and (frames, all filters)."""
-        frames = max(1, _MULTIPLICATIONS_AT_ONCE // self.weights.size)
-        for first in range(0, len(power), frames):
-            rows = slice(first, first + frames)
-            np.matmul(power[rows, self.frequencies], self.weights, out=mel[rows, self.filters])
+    Parameters
+    ----------
+    frames_at_once:
+        A power of two that divides `_FRAMES_AT_ONCE`.
+    groups:
+        Neighbouring filters, the part of a spectrum that they cover, and their weights. [shape=(covered, filters)]
+    """
+
+    frames_at_once: int
+    groups: tuple[tuple[slice, slice, Floats], ...]
+
+    def apply(self, squares: Floats, mel: Floats) -> None:
+        """Write `mel`; shapes (frames, n) and (frames, filters), of a multiple of `frames_at_once`."""
+        squares = squares.reshape(-1, self.frames_at_once, squares.shape[1])
+        mel = mel.reshape(-1, self.frames_at_once, mel.shape[1])
+        for filters, covered, weights in self.groups:
+            np.matmul(squares[:, :, covered], weights, out=mel[:, :, filters])
 
 
 @lru_cache(maxsize=8)
-def _filter_groups(sample_rate_hz: int, window_samples: int, mel_bins: int) -> tuple[_FilterGroup, ...]:
+def _filter_bank(sample_rate_hz: int, window_samples: int, mel_bins: int) -> _FilterBank:
     filters = mel_filters(sample_rate_hz, window_samples, mel_bins)
+    packed = np.repeat(filters, 2, axis=1)[:, 1 : window_samples + 1]
     groups = []
     for first in range(0, mel_bins, _FILTERS_AT_ONCE):
-        some = filters[first : first + _FILTERS_AT_ONCE]
+        some = packed[first : first + _FILTERS_AT_ONCE]
         covered = np.flatnonzero(some.any(axis=0))
         # Filters narrower than the distance of two frequencies cover none.
         low, high = (int(covered[0]), int(covered[-1]) + 1) if len(covered) else (0, 1)
-        weights = np.ascontiguousarray(some[:, low:high].T)
-        groups.append(_FilterGroup(slice(first, first + len(some)), slice(low, high), weights))
-    return tuple(groups)
+        groups.append((slice(first, first + len(some)), slice(low, high), np.ascontiguousarray(some[:, low:high].T)))
+    frames = _MULTIPLICATIONS_AT_ONCE // max(weights.size for _, _, weights in groups)
+    return _FilterBank(1 << min(frames, _FRAMES_AT_ONCE).bit_length() - 1, tuple(groups))
 
 
 @lru_cache(maxsize=8)

@@ -18,8 +18,8 @@ from ummp_assets.storage.stages import Manifest, StageWriter, read_manifest, rea
 __all__ = ["CODE_VERSION", "RULES", "STAGE", "audio_features"]
 
 STAGE = "audio_features"
-CODE_VERSION = "1"
-RULES = {"log_mel": "2"}
+CODE_VERSION = "2"
+RULES = {"log_mel": "3"}
 
 _READ_BYTES = 8 * 2**20
 _MAX_ROWS_PER_READ = 64

@@ -161,6 +161,24 @@ print(refusal.reason.value, refusal.detail)
     assert "ummp-assets[av]" in answer
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_channels_are_averaged_over_all_blocks(channels: int, subtype: str) -> None:
+    # More than one block, and no whole number of the mixer's rows.
+    noise = np.random.default_rng(channels).uniform(-0.5, 0.5, (300_001, channels)).astype(np.float32)
+    audio = decoded(written(noise, subtype=subtype))
+    assert audio.source_channels == channels
+    np.testing.assert_allclose(audio.waveform, noise.mean(axis=1), atol=7e-5)
+
+
+@pytest.mark.parametrize("name", ["house_lo.wav", "house_lo.ogg", "house_lo.mp3"])
+def test_a_view_of_other_bytes_is_read_like_bytes(name: str) -> None:
+    data = sound(name)
+    view = decode_audio(memoryview(b"-" + data + b"-")[1:-1], RULES)
+    assert isinstance(view, DecodedAudio)
+    np.testing.assert_array_equal(view.waveform, decoded(data).waveform)
+
+
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
 def test_every_rate_becomes_the_stored_one(rate_hz: int) -> None:
     audio = decoded(written(tone(1.0, rate_hz), rate_hz, subtype="FLOAT"))
@@ -222,10 +240,10 @@ def test_a_wav_with_sizes_of_64_bits_is_read_and_its_truncation_found() -> None:
 
 def test_a_flac_of_open_length_is_read_to_its_end() -> None:
     # What `flac` and FFmpeg write into a pipe.
-    data = bytearray(written(tone(1.0), file_format="FLAC"))
+    data = bytearray(written(tone(40.0), file_format="FLAC"))
     data[21] &= 0xF0
     data[22:26] = bytes(4)
-    np.testing.assert_allclose(decoded(bytes(data)).waveform, tone(1.0), atol=1e-4)
+    np.testing.assert_allclose(decoded(bytes(data)).waveform, tone(40.0), atol=1e-4)
     assert refused(bytes(data[: len(data) // 2])).reason is Reason.CORRUPT_AUDIO
 
 
@@ -321,6 +339,14 @@ def test_levels_are_measured_and_kept() -> None:
     # The first sample of each of the 880 flat runs has no clipped one before it.
     assert clipped.measured == pytest.approx(np.arccos(1 / 1.1) / (np.pi / 2) - 880 / 16_000, abs=0.01)
     decoded(written(flat, subtype="FLOAT"), AudioSettings(max_clipped_fraction=0.5))
+
+
+def test_the_level_is_that_of_what_is_stored() -> None:
+    # Above half the stored rate there is nothing left of it.
+    refusal = refused(written(tone(1.0, 48_000, 12_000.0), 48_000, subtype="FLOAT"))
+    assert refusal.reason is Reason.AUDIO_TOO_QUIET
+    assert refusal.measured is not None
+    assert refusal.measured < -60
 
 
 def test_a_single_peak_is_not_clipped() -> None:

@@ -29,6 +29,18 @@ def test_there_is_a_frame_for_every_whole_hop(samples: int, frames: int) -> None
     assert np.isfinite(spectrogram).all()
 
 
+@pytest.mark.parametrize("samples", [160, 199, 200, 201, 400, 561, 160 * 1_024, 160 * 1_024 + 160, 160 * 2_111 + 159])
+def test_it_is_that_of_the_definition_for_any_length(samples: int) -> None:
+    waveform = np.random.default_rng(samples).uniform(-1, 1, samples).astype(np.float32)
+    padded = np.pad(waveform.astype(np.float64), 200, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 400)[::160][: samples // 160]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
+    mel = np.abs(np.fft.rfft(windows * hann)) ** 2 @ mel_filters(16_000, 400, 80).T
+    logarithm = np.log10(np.maximum(mel, 1e-10))
+    expected = (np.maximum(logarithm, logarithm.max() - 8) + 4) / 4
+    np.testing.assert_allclose(log_mel_spectrogram(waveform, 16_000), expected.T, atol=1e-4)
+
+
 def test_less_than_a_hop_is_refused() -> None:
     with pytest.raises(ValueError, match="159 samples"):
         log_mel_spectrogram(np.zeros(159, np.float32), 16_000)
