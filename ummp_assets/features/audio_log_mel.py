@@ -63,7 +63,7 @@ def log_mel_spectrogram(waveform: Floats, sample_rate_hz: int, mel_bins: int = 8
         raise ValueError(f"{len(waveform)} samples are shorter than one hop of {hop_samples}")
     hann, bank = _hann(window_samples), _filter_bank(sample_rate_hz, window_samples, mel_bins)
     mel = np.empty((-(-frames // bank.frames_at_once) * bank.frames_at_once, mel_bins), np.float32)
-    spectra = np.zeros((min(len(mel), _FRAMES_AT_ONCE), window_samples), np.float32)
+    spectra = np.empty((min(len(mel), _FRAMES_AT_ONCE), window_samples), np.float32)
     for start in range(0, frames, _FRAMES_AT_ONCE):
         count = min(_FRAMES_AT_ONCE, frames - start)
         first = start * hop_samples - window_samples // 2
@@ -74,10 +74,12 @@ def log_mel_spectrogram(waveform: Floats, sample_rate_hz: int, mel_bins: int = 8
         cv2.dft(spectra[:count], spectra[:count], flags=cv2.DFT_ROWS)
         np.square(spectra[:count], out=spectra[:count])
         part = mel[start : start + _FRAMES_AT_ONCE]
+        spectra[count : len(part)] = 0
         bank.apply(spectra[: len(part)], part)
     mel = mel[:frames]
-    logarithm = np.log10(np.maximum(mel, _FLOOR, out=mel), out=mel)
-    np.maximum(logarithm, logarithm.max() - _RANGE_DECADES, out=logarithm)
+    # The range is cut before the logarithm is taken, which comes to the same.
+    np.maximum(mel, max(_FLOOR, mel.max() * 10**-_RANGE_DECADES), out=mel)
+    logarithm = np.log10(mel, out=mel)
     logarithm += 4.0
     logarithm /= 4.0
     # A fifth of numpy's time.

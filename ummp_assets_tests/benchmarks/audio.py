@@ -91,7 +91,7 @@ def measure_peer(python: Path, paths: list[Path], folder: Path) -> tuple[float, 
 
 
 def measure(quick: bool) -> Report:
-    count, rounds = (32, 3) if quick else (64, 5)
+    count, rounds = (64, 3) if quick else (30, 5)
     formats = _FORMATS[:1] if quick else _FORMATS
     report = Report()
     python = peer_python("librosa", _PEER)
