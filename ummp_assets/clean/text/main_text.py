@@ -22,8 +22,8 @@ _HTML_START = re.compile(
 _MAX_MAIN_CHARACTERS = 2 * 2**20
 _MAX_DEPTH = 512
 _DEEP = " > ".join("*" * _MAX_DEPTH)
-# In shorter pages what is quadratic takes at most 0.2 s: 8,000 tags of readings, or 30,000 of other kinds.
-_SILENT_CHARACTERS, _DEEP_CHARACTERS = 2**15, 2**17
+# In shorter pages what is quadratic takes at most 0.4 s: 8,000 tags of readings, or 60,000 of other kinds.
+_SILENT_CHARACTERS, _DEEP_CHARACTERS = 2**15, 2**18
 _ENDLESS_TAG = re.compile(r"<[^<>]{65536,}>?")
 _MAX_OPTIONS, _OPTION = 1_000, re.compile(r"</?option\b[^<>]*>", re.IGNORECASE)
 _MAX_ROOTS, _ROOT = 100, re.compile(r"</?(?:html|body)\b[^<>]*>", re.IGNORECASE)
