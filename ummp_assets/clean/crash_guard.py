@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from ummp_assets.clean.measurements import measured_rows
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.runner import CleanedChunk
-from ummp_assets.parallel.child_process import ChildProcess
+from ummp_assets.parallel.child_process import ChildFamily, ChildProcess
 from ummp_assets.parallel.memory_gate import MemoryGate
 from ummp_assets.reasons import Reason
 from ummp_assets.storage.objects import ObjectStore
@@ -62,12 +62,15 @@ def crash_guard(
 
 
 @contextmanager
-def child_processes(clean: CleanChunk, timeout_seconds: float = _TIMEOUT_SECONDS) -> Iterator[CleanChunk]:
+def child_processes(
+    clean: CleanChunk, timeout_seconds: float = _TIMEOUT_SECONDS, prepare: Callable[[], object] | None = None
+) -> Iterator[CleanChunk]:
     """Give a way to clean chunks in child processes, one for each thread that calls it at the same time.
 
-    `clean` must be picklable. A row that kills its process or takes longer than the time-out is rejected.
+    `clean` must be picklable, and so must `prepare`, which loads what all children share. A row that kills its process
+    or takes longer than the time-out is rejected.
     """
-    cleaner = _IsolatedCleaner(clean, timeout_seconds)
+    cleaner = _IsolatedCleaner(clean, timeout_seconds, prepare)
     try:
         yield cleaner
     finally:
@@ -77,8 +80,9 @@ def child_processes(clean: CleanChunk, timeout_seconds: float = _TIMEOUT_SECONDS
 class _IsolatedCleaner:
     """Cleans chunks in child processes, one for each thread that calls it at the same time."""
 
-    def __init__(self, clean: CleanChunk, timeout_seconds: float) -> None:
+    def __init__(self, clean: CleanChunk, timeout_seconds: float, prepare: Callable[[], object] | None) -> None:
         self._clean, self._timeout_seconds = clean, timeout_seconds
+        self._family = ChildFamily(clean, prepare)
         self._memory = MemoryGate(_BYTES_AT_ONCE)
         self._idle: queue.SimpleQueue[ChildProcess] = queue.SimpleQueue()
 
@@ -98,6 +102,7 @@ class _IsolatedCleaner:
     def close(self) -> None:
         while not self._idle.empty():
             self._idle.get().end()
+        self._family.close()
 
     def _attempt(self, chunk: pa.RecordBatch) -> CleanedChunk | None:
         largest_bytes: int = pc.max(chunk.column("byte_count")).as_py()
@@ -105,7 +110,7 @@ class _IsolatedCleaner:
             try:
                 child = self._idle.get_nowait()
             except queue.Empty:
-                child = ChildProcess(self._clean)
+                child = self._family.child()
             answer = cast(CleanedChunk | Exception | None, child.ask(chunk, self._timeout_seconds))
             if answer is None or largest_bytes > _LARGE_BYTES:
                 child.end()

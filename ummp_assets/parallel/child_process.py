@@ -1,45 +1,39 @@
 """Processes that call one function again and again, and hold no more than it needs.
 
-`multiprocessing` would import in each child what the parent was started with: Dagster, 100 MB and a second. So the
-child is a bare interpreter that imports the function it is sent, and Arrow is told that there is no pandas.
+`multiprocessing` would import in each child what the parent was started with: Dagster, 100 MB and a second. So a bare
+interpreter imports the function it is sent, and Arrow is told that there is no pandas. What it has loaded then it
+shares with the children that it forks: one that cleans texts adds 31 MB instead of 130, one that tokenises 6 instead of
+260, and starts in 10 ms. Only Linux forks safely; elsewhere each child loads everything itself.
 """
 
+import gc
+import os
 import queue
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, TypeVar, cast
 
-__all__ = ["ChildProcess", "child_pool", "serve"]
+__all__ = ["ChildFamily", "ChildProcess", "child_pool", "serve", "serve_forks"]
 
 _Argument = TypeVar("_Argument")
 _Answer = TypeVar("_Answer")
 
-_PROGRAM = f"import sys; sys.path[:] = sys.argv[2:]; from {__name__} import serve; serve(int(sys.argv[1]))"
+_PROGRAM = f"import sys; sys.path[:] = sys.argv[3:]; import {__name__} as m; getattr(m, sys.argv[1])(int(sys.argv[2]))"
 
 
 class ChildProcess:
-    """A process that calls one function, again and again.
+    """A process that calls one function, again and again; made by a `ChildFamily`."""
 
-    Parameters
-    ----------
-    function:
-        Picklable, and of a module that can be imported.
-    """
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self._connection, far_end = Pipe()
-        # With our copy of its end open, the child's death would never be the end of the stream.
-        with far_end:
-            arguments = [sys.executable, "-c", _PROGRAM, str(far_end.fileno()), *sys.path]
-            self._process = subprocess.Popen(arguments, pass_fds=[far_end.fileno()], stdin=subprocess.DEVNULL)
-        self._connection.send(function)
-        # Its imports are not part of any call's time.
-        self._connection.recv()
+    def __init__(self, connection: Connection, kill: Callable[[], None]) -> None:
+        self._connection, self._kill = connection, kill
 
     def ask(self, argument: Any, timeout_seconds: float | None = None) -> Any:
         """Return what the function returned or raised, or None when the process died or is late."""
@@ -53,24 +47,101 @@ class ChildProcess:
 
     def end(self) -> None:
         """Kill the process: a decoder that hangs listens to nothing else."""
-        self._process.kill()
-        self._process.wait()
+        self._kill()
         self._connection.close()
 
 
+class ChildFamily:
+    """Children that call the same function, and share what it needs where processes can be forked.
+
+    Parameters
+    ----------
+    function:
+        Picklable, and of a module that can be imported.
+    prepare:
+        Picklable; loads what all children need, besides what importing `function` does.
+    forks:
+        Whether to fork; by default on Linux.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        prepare: Callable[[], object] | None = None,
+        *,
+        forks: bool = sys.platform == "linux",
+    ) -> None:
+        self._task = function, prepare
+        self._forks = forks
+        self._lock = threading.Lock()
+        self._parent: tuple[subprocess.Popen[bytes], Connection] | None = None
+
+    def child(self) -> ChildProcess:
+        """Return a new child; imports are not part of any call's time."""
+        if not self._forks:
+            process, connection = _start("serve", self._task)
+            return ChildProcess(connection, lambda: _end(process))
+        near_end, far_end = Pipe()
+        # With our copy of its end open, the child's death would never be the end of the stream.
+        with self._lock, far_end:
+            if self._parent is None:
+                self._parent = _start("serve_forks", self._task)
+            process, connection = self._parent
+            connection.send(None)
+            send_handle(connection, far_end.fileno(), process.pid)
+            pid: int = connection.recv()
+        return ChildProcess(near_end, lambda: self._kill(pid))
+
+    def close(self) -> None:
+        """End the process that forks; children must have been ended."""
+        with self._lock:
+            if self._parent is not None:
+                process, connection = self._parent
+                _end(process)
+                connection.close()
+
+    def _kill(self, pid: int) -> None:
+        # By its parent, for which alone the number stands for this process until it has been waited for.
+        with self._lock, suppress(EOFError, OSError):
+            if self._parent is not None:
+                _, connection = self._parent
+                connection.send(pid)
+                connection.recv()
+
+
+def _start(serving: str, task: object) -> tuple[subprocess.Popen[bytes], Connection]:
+    near_end, far_end = Pipe()
+    with far_end:
+        arguments = [sys.executable, "-c", _PROGRAM, serving, str(far_end.fileno()), *sys.path]
+        # Its threads would not live on in forked children.
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+        process = subprocess.Popen(arguments, pass_fds=[far_end.fileno()], stdin=subprocess.DEVNULL, env=environment)
+    near_end.send(task)
+    near_end.recv()
+    return process, near_end
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
 @contextmanager
-def child_pool(function: Callable[[_Argument], _Answer]) -> Iterator[Callable[[_Argument], _Answer]]:
+def child_pool(
+    function: Callable[[_Argument], _Answer], prepare: Callable[[], object] | None = None
+) -> Iterator[Callable[[_Argument], _Answer]]:
     """Give a function that does the same in child processes, one for each thread that calls it at the same time.
 
     It raises `ChildProcessError` when a child dies.
     """
+    family = ChildFamily(function, prepare)
     idle: queue.SimpleQueue[ChildProcess] = queue.SimpleQueue()
 
     def call(argument: _Argument) -> _Answer:
         try:
             child = idle.get_nowait()
         except queue.Empty:
-            child = ChildProcess(function)
+            child = family.child()
         answer = child.ask(argument)
         if answer is None:
             child.end()
@@ -85,15 +156,51 @@ def child_pool(function: Callable[[_Argument], _Answer]) -> Iterator[Callable[[_
     finally:
         while not idle.empty():
             idle.get().end()
+        family.close()
 
 
 def serve(file_descriptor: int) -> None:
     """Answer the parent until it closes its end of the connection or ends itself."""
+    connection, function = _load(file_descriptor)
+    _answer(connection, function)
+
+
+def serve_forks(file_descriptor: int) -> None:
+    """Fork a child for each connection that the parent sends, and end the one whose number it sends."""
+    connection, function = _load(file_descriptor)
+    # What the collector touches would be copied into each child.
+    gc.collect()
+    gc.freeze()
+    with suppress(EOFError, OSError):
+        while True:
+            pid = connection.recv()
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                connection.send(None)
+                continue
+            far_end = recv_handle(connection)
+            pid = os.fork()
+            if pid == 0:
+                connection.close()
+                _answer(Connection(far_end), function)
+                os._exit(0)
+            os.close(far_end)
+            connection.send(pid)
+
+
+def _load(file_descriptor: int) -> tuple[Connection, Callable[[Any], Any]]:
     sys.meta_path.insert(0, _WithoutPandas())
     connection = Connection(file_descriptor)
-    try:
-        function = connection.recv()
-        connection.send("ready")
+    function, prepare = connection.recv()
+    if prepare is not None:
+        prepare()
+    connection.send(None)
+    return connection, function
+
+
+def _answer(connection: Connection, function: Callable[[Any], Any]) -> None:
+    with suppress(EOFError, OSError):
         while True:
             argument = connection.recv()
             try:
@@ -101,8 +208,6 @@ def serve(file_descriptor: int) -> None:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again where the chunk came from
                 answer = error
             connection.send(answer)
-    except (EOFError, BrokenPipeError):
-        return
 
 
 class _WithoutPandas(MetaPathFinder):

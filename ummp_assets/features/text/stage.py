@@ -146,8 +146,13 @@ def _encoder(store: ObjectStore, clean: Manifest, tokenizer_name: str) -> Iterat
     if cores == 1 or characters < _MIN_CHARACTERS_FOR_PROCESSES:
         yield encode, None
         return
-    with ThreadPoolExecutor(cores, thread_name_prefix=STAGE) as threads, child_pool(encode) as in_children:
+    prepare = partial(_load_vocabulary, tokenizer_name)
+    with ThreadPoolExecutor(cores, thread_name_prefix=STAGE) as threads, child_pool(encode, prepare) as in_children:
         yield in_children, threads
+
+
+def _load_vocabulary(tokenizer_name: str) -> None:
+    load_tokenizer(tokenizer_name).encode("words")
 
 
 def _chunks(reads: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
