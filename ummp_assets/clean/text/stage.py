@@ -19,6 +19,7 @@ from ummp_assets.clean.text.document import CleanDocument, clean_document
 from ummp_assets.clean.text.language import load_language_model
 from ummp_assets.clean.text.near_duplicates import SIGNATURE_FIELD, drop_near_duplicates
 from ummp_assets.clean.text.signatures import sign_texts
+from ummp_assets.parallel.child_process import MAX_CHILDREN
 from ummp_assets.parallel.cores import available_cores
 from ummp_assets.records import TEXT_SCHEMA, Modality
 from ummp_assets.settings import Settings, TextSettings
@@ -46,15 +47,14 @@ RULES = {
 }
 _CARRIED_COLUMNS = ("sample_id", "dataset", "uri", "sha256", "label", "attributes")
 
-# A process takes about a second to start and load its models, as long as cleaning 5 MB on one core.
+# The first process takes about a second to start and load its models, as long as cleaning 5 MB on one core.
 _MIN_BYTES_FOR_PROCESSES = 32 * 2**20
 
 
 def clean_text(store: ObjectStore, index: Index, settings: Settings, batch: str) -> Manifest:
     """Clean the text samples of one batch and commit them as stage `clean_text`.
 
-    Large batches are cleaned in a process for each core, for most of the work holds the interpreter lock. Measured with
-    200,000 texts: 800 to 900 MB on two cores, 150 more for each further one.
+    Large batches are cleaned in a process for each core, up to eight, for most of the work holds the interpreter lock.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def clean_text(store: ObjectStore, index: Index, settings: Settings, batch: str)
     rules = settings.clean.text
     clean = partial(_clean_chunk, store, rules)
     run = partial(run_clean_stage, store, index, batch, _stage(rules), near_duplicates=_near_duplicates(index, rules))
-    workers = available_cores()
+    workers = min(available_cores(), MAX_CHILDREN)
     if workers == 1 or _text_bytes(store, batch, rules.max_bytes) < _MIN_BYTES_FOR_PROCESSES:
         with crash_guard(store, STAGE, batch, clean) as guarded:
             return run(guarded)

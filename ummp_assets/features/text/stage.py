@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ummp_assets.errors import AccountingMismatch, InvalidSettings
 from ummp_assets.features.text.sequences import SequencePacker, TokenSequence
 from ummp_assets.features.text.tokenizers import Tokenizer, load_tokenizer
-from ummp_assets.parallel.child_process import child_pool
+from ummp_assets.parallel.child_process import MAX_CHILDREN, child_pool
 from ummp_assets.parallel.cores import available_cores
 from ummp_assets.parallel.ordered_map import map_in_order
 from ummp_assets.records import TEXT_FEATURE_SCHEMA
@@ -52,8 +52,8 @@ _MIN_CHARACTERS_FOR_PROCESSES = 64 * 2**20
 def text_features(store: ObjectStore, settings: Settings, batch: str) -> Manifest:
     """Tokenise the clean texts of one batch and commit the ids as stage `text_features`.
 
-    Large batches are tokenised in a process for each core, for the tokenizer holds the interpreter lock. With
-    `sequence_tokens` set, a table `sequences` holds the same ids packed to that length.
+    Large batches are tokenised in a process for each core, up to eight, for the tokenizer holds the interpreter lock.
+    With `sequence_tokens` set, a table `sequences` holds the same ids packed to that length.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def text_features(store: ObjectStore, settings: Settings, batch: str) -> Manifes
         _encoder(store, clean, name) as (encode, executor),
     ):
         texts = _chunks(read_table(store, clean, "samples", columns=_COLUMNS, batch_rows=_READ_ROWS))
-        for features in map_in_order(encode, texts, executor, 2 * available_cores()):
+        for features in map_in_order(encode, texts, executor, 2 * min(available_cores(), MAX_CHILDREN)):
             writer.write("samples", features)
             writer.write("sequences", packers.add(features))
             rows += features.num_rows
@@ -142,7 +142,7 @@ def _encoder(store: ObjectStore, clean: Manifest, tokenizer_name: str) -> Iterat
     characters = 0
     for rows in read_table(store, clean, "samples", columns=["characters"], batch_rows=65_536):
         characters += pc.sum(rows.column("characters")).as_py() or 0
-    cores = available_cores()
+    cores = min(available_cores(), MAX_CHILDREN)
     if cores == 1 or characters < _MIN_CHARACTERS_FOR_PROCESSES:
         yield encode, None
         return
