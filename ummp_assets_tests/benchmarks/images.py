@@ -7,7 +7,8 @@ written as Parquet. Ours runs the stages `downloads`, `clean_images` and `image_
 are stored, their pixels are stored as they are (196 kB each), hashed and looked up among exact and near duplicates,
 every page and file has its checksum, and what is committed is flushed to the disk. img2dataset 1.47 runs 2 processes of
 32 threads; it stores the squares as JPEG of quality 95 (some 30 kB), hashes the files it fetched, and flushes nothing.
-Its seconds are from its own statistics, without its start; its CPU seconds include it.
+`vs_img2dataset` has its seconds from its own statistics, without its start; `vs_img2dataset_command` those of the whole
+command, and its CPU seconds include the start as well.
 
 `vs_bare_opencv`: `clean_images` over stored bytes against OpenCV's decode, resize (areas) and crop in a thread per core
 that keeps nothing. Cuts of one photograph overlap, so only equal hashes count as near duplicates here.
@@ -138,6 +139,8 @@ class Speed:
 
     Parameters
     ----------
+    command_seconds:
+        With the start and end of its process, where it is a command of its own.
     stages:
         Seconds and CPU seconds of its parts, by name.
     """
@@ -145,6 +148,7 @@ class Speed:
     images: int
     seconds: float
     cpu_seconds: float
+    command_seconds: float | None = None
     stages: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
@@ -167,11 +171,12 @@ def run_stages(urls: list[str]) -> Speed:
         index.close()
     assert rows > 0.97 * len(urls), f"only {rows} of {len(urls)} images came through"
     seconds, cpu_seconds = (sum(figures) for figures in zip(*stages.values(), strict=True))
-    return Speed(rows, seconds, cpu_seconds, stages)
+    return Speed(rows, seconds, cpu_seconds, stages=stages)
 
 
 def run_img2dataset(python: Path, urls: list[str]) -> Speed:
-    """Run img2dataset; seconds are those inside its workers, CPU seconds include its start."""
+    """Run img2dataset; seconds are those inside its workers, those of the command and the CPU seconds include its
+    start."""
     with TemporaryDirectory() as name:
         Path(name, "urls.txt").write_text("\n".join(urls), encoding="utf-8")
         options = {
@@ -187,15 +192,15 @@ def run_img2dataset(python: Path, urls: list[str]) -> Speed:
             "enable_wandb": "False",
         }
         arguments = [f"--{key}={value}" for key, value in options.items()]
-        before = os.times()
+        before, began = os.times(), time.perf_counter()
         subprocess.run([python.parent / "img2dataset", *arguments], check=True, capture_output=True)
-        after = os.times()
+        after, command_seconds = os.times(), time.perf_counter() - began
         statistics = [json.loads(path.read_text()) for path in sorted(Path(name, "out").glob("*_stats.json"))]
     successes = sum(shard["successes"] for shard in statistics)
     assert successes > 0.97 * len(urls), f"only {successes} of {len(urls)} images came through"
     seconds = max(shard["end_time"] for shard in statistics) - min(shard["start_time"] for shard in statistics)
     cpu_seconds = after.children_user + after.children_system - before.children_user - before.children_system
-    return Speed(successes, seconds, cpu_seconds)
+    return Speed(successes, seconds, cpu_seconds, command_seconds)
 
 
 def run_clean(contents: list[bytes]) -> Speed:
@@ -249,12 +254,15 @@ def measure(quick: bool) -> Report:
 def compare(report: Report, name: str, project: Callable[[], Speed], peer: Callable[[], Speed], rounds: int) -> None:
     """Measure both in turn, and report the ratios of images per second and per CPU second."""
     per_cpu_second: dict[str, list[float]] = {"ummp": [], "peer": []}
+    of_command: list[float] = []
     fastest: dict[str, Speed] = {}
 
     def run(contender: str, work: Callable[[], Speed]) -> float:
         speed = work()
         fastest[contender] = min(speed, fastest.get(contender, speed), key=lambda one: one.seconds)
         per_cpu_second[contender].append(speed.images / speed.cpu_seconds)
+        if speed.command_seconds is not None:
+            of_command.append(speed.images / speed.command_seconds)
         return speed.images / speed.seconds
 
     per_second = take_turns({"ummp": partial(run, "ummp", project), "peer": partial(run, "peer", peer)}, rounds)
@@ -271,6 +279,8 @@ def compare(report: Report, name: str, project: Callable[[], Speed], peer: Calla
         report.rows.append({"ratio": name, "stage": stage, "seconds": seconds, "cpu_seconds": cpu_seconds})
     report.ratios[name] = ratio(per_second["ummp"], per_second["peer"])
     report.ratios[f"{name}_cpu"] = ratio(per_cpu_second["ummp"], per_cpu_second["peer"])
+    if of_command:
+        report.ratios[f"{name}_command"] = ratio(per_second["ummp"], of_command)
 
 
 if __name__ == "__main__":
