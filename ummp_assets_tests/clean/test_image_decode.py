@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from ummp_assets.clean.image_decode import DecodedImage, decode_image
+from ummp_assets.clean.image_geometry import fit_square
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import ImageSettings
@@ -436,3 +437,14 @@ def test_the_same_damage_gives_the_same_sentence() -> None:
     data = photograph("coffee.png")[:50_000]
     assert refused(data) == refused(bytes(bytearray(data)))
     assert "0x" not in refused(data).detail
+
+
+def test_simple_chroma_is_only_for_jpegs_that_are_shrunk_and_hardly_seen_then() -> None:
+    coffee = Image.open(io.BytesIO(photograph("coffee.png"))).convert("RGB")
+    data = encoded(coffee, "JPEG", quality=85, subsampling="4:2:0")
+    full = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    shrunk, kept = (decoded(data, ImageSettings(side_pixels=side)) for side in (256, 400))
+    np.testing.assert_array_equal(kept, full)
+    assert (shrunk != full).any()
+    first, second = (fit_square(np.asarray(pixels, np.uint8), 256, "crop", 0) for pixels in (shrunk, full))
+    assert cv2.PSNR(first, second) > 45
