@@ -94,10 +94,9 @@ def _mirrored(waveform: Floats, start: int, end: int) -> Floats:
     before, behind = max(0, -start), max(0, end - len(waveform))
     if not before and not behind:
         return waveform[start:end]
-    # What is mirrored at one end must not be cut at the other.
-    first = max(0, start - behind)
-    padded = np.pad(waveform[first : end + before], (before, behind), mode="reflect")
-    return padded[start - (first - before) :][: end - start]
+    # A first window alone is as long as its mirror image, which needs one sample more.
+    padded = np.pad(waveform[max(0, start) : end + before], (before, behind), mode="reflect")
+    return padded[: end - start]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
