@@ -230,6 +230,7 @@ class HttpFetcher:
     def _ended(self, handle: Any, code: int, message: str) -> None:
         transfer: HttpTransfer = handle.owner
         download = transfer.download
+        transfer.read_head()
         if code == 0:
             transfer.complete_body()
         verdict = judge(transfer, code, message)

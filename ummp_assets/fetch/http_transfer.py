@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pycurl
@@ -14,6 +15,7 @@ from ummp_assets.fetch.body import BodyTooLarge, BodyWriter
 from ummp_assets.fetch.decoding import ACCEPT_ENCODING, CodingError, Decoder, DecompressionBomb, make_decoder
 from ummp_assets.fetch.fetched import Attempt, FetchRequest
 from ummp_assets.fetch.hosts import Host
+from ummp_assets.fetch.http_head import parse_head
 from ummp_assets.fetch.names import NameCache
 from ummp_assets.fetch.proxies import upper_case_proxy
 from ummp_assets.fetch.urls import HttpUrl
@@ -27,14 +29,9 @@ __all__ = ["Download", "HttpTransfer"]
 _RECEIVE_BUFFER_BYTES = 131_072
 # The text of an error page is thrown away, but read so far, so that the connection can be used again.
 _MAX_ERROR_PAGE_BYTES = 65_536
-# Taking these by one expression costs a third of splitting all lines.
-_KNOWN_HEADERS = re.compile(
-    r"^(content-type|content-encoding|content-range|accept-ranges|etag|last-modified|retry-after|x-robots-tag|"
-    r"tdm-reservation)[ \t]*:[ \t]*(.*?)[ \t\r]*$",
-    re.IGNORECASE | re.MULTILINE,
-)
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _ALWAYS_SENT = (f"Accept-Encoding: {ACCEPT_ENCODING}",)
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _CA_FILE_VARIABLES = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -88,19 +85,22 @@ class Download:
 class HttpTransfer:
     """Receives one response at a time into the download's body.
 
-    After the transfer has ended, `status` and `headers` describe the response, `refused` names an address that policy
+    After `read_head`, `status` (None when no response came) and `headers` (by lower-case name, only those that fetching
+    knows, what came several times joined by commas) describe the last response. `refused` names an address that policy
     did not let it connect to, `fault` says why the body was not taken, `is_other_part` that it is not the rest that was
     asked for, and `storage_error` why it could not be stored.
     """
 
     download: Download
+    status: int | None
+    headers: Mapping[str, str]
     refused: str | None
     fault: Reason | None
     is_other_part: bool
     storage_error: OSError | None
     received_bytes: int
     stalled: bool
-    _parsed: tuple[int | None, dict[str, str]] | None
+    _is_head_read: bool
     _sink: Callable[[bytes], None] | None
     _seen_bytes: int
 
@@ -133,23 +133,6 @@ class HttpTransfer:
             self._sent_headers = headers
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        """Headers of the last response that fetching knows, by lower-case name; what came several times joined by
-        commas."""
-        return self._head[1]
-
-    @property
-    def status(self) -> int | None:
-        """Status of the last response, None when none came."""
-        return self._head[0]
-
-    @property
-    def _head(self) -> tuple[int | None, dict[str, str]]:
-        if self._parsed is None:
-            self._parsed = _parse_head(self._lines)
-        return self._parsed
-
-    @property
     def header_bytes(self) -> int:
         """Size of all headers received."""
         return sum(map(len, self._lines))
@@ -158,6 +141,12 @@ class HttpTransfer:
     def never_connected(self) -> bool:
         """Whether not even a connection stood."""
         return not self.handle.getinfo(pycurl.CONNECT_TIME)
+
+    def read_head(self) -> None:
+        """Set `status` and `headers`; once a response has a body, they stand."""
+        if not self._is_head_read:
+            self._is_head_read = True
+            self.status, self.headers = parse_head(self._lines)
 
     def look(self) -> bool:
         """Return whether nothing has been received since the last look."""
@@ -212,7 +201,8 @@ class HttpTransfer:
 
     def _forget(self) -> None:
         self._lines.clear()
-        self._parsed = None
+        self._is_head_read = False
+        self.status, self.headers = None, _NO_HEADERS
         self._sink = None
         self._seen_bytes = -1
         self.stalled = False
@@ -253,6 +243,7 @@ class HttpTransfer:
         return 0
 
     def _choose_sink(self) -> Callable[[bytes], None]:
+        self.read_head()
         download = self.download
         status = self.status or 0
         if status == 206:
@@ -318,15 +309,3 @@ def _conditions(download: Download) -> list[str]:
 def _as_received(line: str) -> str | bytes:
     """Return a header with a server's own words; pycurl takes text only if it is ASCII."""
     return line if line.isascii() else line.encode("latin-1")
-
-
-def _parse_head(lines: list[bytes]) -> tuple[int | None, dict[str, str]]:
-    """Return status and known headers of the last response; interim ones (1xx) come before the final one."""
-    head = b"".join(lines).decode("latin-1")
-    start = head.rfind("\nHTTP/") + 1
-    code = head[start:].split(None, 2)[1:2]
-    headers: dict[str, str] = {}
-    for name, value in _KNOWN_HEADERS.findall(head, start):
-        key = name.lower()
-        headers[key] = f"{headers[key]}, {value}" if key in headers else value
-    return int(code[0]) if code and code[0].isdecimal() else None, headers
