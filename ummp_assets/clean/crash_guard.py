@@ -29,8 +29,8 @@ CleanChunk = Callable[[pa.RecordBatch], CleanedChunk]
 
 _TIMEOUT_SECONDS = 120.0
 
-# Cleaning a text of 8 MB takes 330 MB beside the 120 of a process: one such and small ones at once. Of what it took the
-# process gives little back, so that it ends after a large text, which takes longer than a new one to start.
+# Cleaning a text of 8 MB takes up to 180 MB beside what a process holds: one such and small ones at once. Of what it
+# took the process gives little back, so that it ends after a large text, which takes longer than a new one to start.
 _BYTES_AT_ONCE, _LARGE_BYTES = 9 * 2**20, 2**20
 
 

@@ -24,8 +24,8 @@ from typing import Any, TypeVar, cast
 __all__ = ["MAX_CHILDREN", "ChildFamily", "ChildProcess", "child_pool", "serve", "serve_forks"]
 
 MAX_CHILDREN = 8
-"""Children of a step, however many cores there are, so that it stays below 1 GB: cleaning texts takes 780 MB with eight
-and 990 with sixteen, tokenising them 840 with eight. Other batches use the other cores."""
+"""Children of a step, however many cores there are, so that it stays below 1 GB: cleaning texts takes 660 MB with two,
+780 with eight and 990 with sixteen, tokenising them 770, 840 and 900. Other batches use the other cores."""
 
 _Argument = TypeVar("_Argument")
 _Answer = TypeVar("_Answer")
