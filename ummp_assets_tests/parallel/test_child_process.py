@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -16,6 +19,10 @@ def act(word: str) -> tuple[int, list[str]]:
     """Do as the word says; return the process's id and what it has imported of these."""
     if word == "raise":
         raise InvalidInput("as asked")
+    if word == "raise a lambda":
+        raise InvalidInput(lambda: word)
+    if word == "hang":
+        threading.Event().wait()
     if word == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     # Arrow asks for pandas here.
@@ -38,6 +45,8 @@ def test_error_is_raised_as_what_it_is_and_death_is_told() -> None:
     with child_pool(act) as call:
         with pytest.raises(InvalidInput, match="as asked"):
             call("raise")
+        with pytest.raises(RuntimeError, match=r"InvalidInput: .*lambda"):
+            call("raise a lambda")
         with pytest.raises(ChildProcessError, match="died"):
             call("die")
         assert call("again")[0] != os.getpid()
@@ -76,3 +85,73 @@ def prepare_memory() -> None:
 def test_children_share_what_was_prepared() -> None:
     with child_pool(remember, prepare_memory) as call:
         assert call("anything") == "once"
+
+
+def fail_to_prepare() -> None:
+    raise InvalidInput("the model is missing")
+
+
+def die_preparing() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_what_loading_raises_is_raised_here(forks: bool) -> None:
+    with pytest.raises(InvalidInput, match="the model is missing"):
+        ChildFamily(act, fail_to_prepare, forks=forks).child()
+
+
+def test_death_while_loading_is_told() -> None:
+    with pytest.raises(ChildProcessError, match="while it loaded"):
+        ChildFamily(act, die_preparing).child()
+
+
+def parent_of(_: object) -> int:
+    return os.getppid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+def test_a_family_whose_forking_process_dies_says_so_and_starts_another_one() -> None:
+    family = ChildFamily(parent_of)
+    try:
+        first = family.child()
+        os.kill(forker := first.ask(None), signal.SIGKILL)
+        with pytest.raises(ChildProcessError, match="forks"):
+            family.child()
+        second = family.child()
+        assert second.ask(None) != forker
+        first.end()
+        assert isinstance(second.ask(None), int)
+    finally:
+        family.close()
+
+
+_PROGRAM = """
+from ummp_assets.parallel.child_process import ChildFamily
+from ummp_assets_tests.parallel.test_child_process import act
+child = ChildFamily(act).child()
+print(child.ask("one")[0], flush=True)
+child.ask("hang")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+def test_a_child_that_hangs_ends_with_the_process_that_asked_it() -> None:
+    process = subprocess.Popen([sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        time.sleep(0.05)
+        process.kill()
+    until = time.monotonic() + 10
+    while _is_running(pid):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
