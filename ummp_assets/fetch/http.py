@@ -57,8 +57,10 @@ _MAX_CONNECT_TIMEOUTS = 2
 # A transfer that has moved nothing for so long does not count as running: slow and dead hosts hold up nobody. With one
 # host in a hundred dead and one slow, 0.1 s cost the others 11 % of their throughput, 0.05 s 5 %.
 _STALL_SECONDS = 0.02
-_MAX_STALLED = 1_024
-# Descriptors left to the rest of the process.
+# In answers that take 200 ms to begin, so many wait for each one that moves data; and behind a narrow link the setting
+# still says how many share it.
+_MAX_STALLED, _MAX_STALLED_EACH = 1_024, 16
+# Descriptors left to the rest of the process; half of them where 256 are all there are, as in a shell of macOS.
 _SPARE_DESCRIPTORS = 256
 
 
@@ -355,7 +357,8 @@ class HttpFetcher:
 def _max_running(max_connections: int) -> int:
     """Return how many transfers may be open at once, those that have stalled included; each may take a descriptor for
     its connection and one for its scratch file."""
+    most = max_connections + min(_MAX_STALLED, _MAX_STALLED_EACH * max_connections)
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if descriptors == resource.RLIM_INFINITY:
-        return max_connections + _MAX_STALLED
-    return max(1, min(max_connections + _MAX_STALLED, (descriptors - _SPARE_DESCRIPTORS) // 2))
+        return most
+    return max(1, min(most, (descriptors - min(_SPARE_DESCRIPTORS, descriptors // 2)) // 2))

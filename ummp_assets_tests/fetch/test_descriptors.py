@@ -1,7 +1,8 @@
-"""Many slow hosts at once under a small limit of open files."""
+"""Many slow hosts at once: how many of their connections are open, under a small limit of open files above all."""
 
 import resource
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -10,17 +11,16 @@ import pytest
 from ummp_assets_tests.fetch.conftest import Fetch
 from ummp_assets_tests.fetch.servers import Received, answer, serving
 
-_LIMIT = 420
-
 
 @pytest.fixture
-def few_descriptors() -> Iterator[None]:
+def few_descriptors(request: pytest.FixtureRequest) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_LIMIT, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (request.param, hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.parametrize("few_descriptors", [420], indirect=True)
 @pytest.mark.usefixtures("few_descriptors")
 def test_slow_hosts_wait_for_their_turn_when_descriptors_are_few(fetch: Fetch) -> None:
     """The server runs in this process as well: each connection takes a descriptor here and one there."""
@@ -33,3 +33,31 @@ def test_slow_hosts_wait_for_their_turn_when_descriptors_are_few(fetch: Fetch) -
         samples, outcomes = fetch(*(f"http://h{n}.localhost:{server.port}/x" for n in range(200)), max_connections=200)
     assert outcomes == []
     assert len(samples) == 200
+
+
+@pytest.mark.parametrize("few_descriptors", [256], indirect=True)
+@pytest.mark.usefixtures("few_descriptors")
+def test_transfers_run_side_by_side_where_a_shell_allows_the_fewest_open_files(fetch: Fetch) -> None:
+    def slow(request: Received, connection: socket.socket) -> None:
+        time.sleep(0.2)
+        answer(connection, b"text")
+
+    with serving(slow) as server:
+        samples, _ = fetch(*(f"http://h{n}.localhost:{server.port}/x" for n in range(10)), max_connections=10)
+    assert len(samples) == 10
+    assert server.most_at_once == 10
+
+
+def test_a_small_limit_of_connections_bounds_those_that_wait_as_well(fetch: Fetch) -> None:
+    more_came = threading.Event()
+
+    def slow(request: Received, connection: socket.socket) -> None:
+        if server.most_at_once > 17 or not more_came.wait(1.0):
+            more_came.set()
+        answer(connection, b"text")
+
+    with serving(slow) as server:
+        uris = (f"http://h{n}.localhost:{server.port}/x" for n in range(24))
+        samples, _ = fetch(*uris, max_connections=1, respect_robots=False)
+    assert len(samples) == 24
+    assert 2 <= server.most_at_once <= 17
