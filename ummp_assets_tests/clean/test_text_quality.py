@@ -139,6 +139,15 @@ def test_very_long_document_is_judged_by_its_first_million_characters() -> None:
     assert measured["gopher_hashes_per_word"] == 0
 
 
+def test_very_long_line_below_a_title_is_judged_by_its_own_words() -> None:
+    line = "The quick brown fox jumps over the lazy dog, and that is all of it. " * (2**21 // 68)
+
+    titled, alone = (judge("gopher_quality", text).measured for text in ("Foxes\n" + line, line))
+
+    assert titled["gopher_mean_word_length"] == pytest.approx(alone["gopher_mean_word_length"], rel=1e-3)
+    assert titled["gopher_words"] == pytest.approx(alone["gopher_words"], rel=1e-3)
+
+
 def test_short_documents_are_judged_for_repetition_only_when_asked() -> None:
     assert repetition("Hello there", min_words=50) is None
     assert repetition("Hello there", min_words=0) is not None

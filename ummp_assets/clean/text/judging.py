@@ -47,8 +47,8 @@ def judge_document(text: str, language: str, settings: TextSettings) -> Judged:
     `c4` changes the text, as its paper does: rules after it judge what it kept. Rules that are only measured
     (`settings.measured_rules`) see the document as it came.
 
-    The others read the first Mi characters, to the end of a line; how many words a longer document has is what its
-    length says.
+    The others read the first Mi characters, to the end of a line if one ends in their second half; how many words a
+    longer document has is what its length says.
     """
     measured: dict[str, float] = {"characters": len(text)}
     refusal = first_broken(measured, [LENGTH], settings)
@@ -75,7 +75,9 @@ class _Reading:
         self.text, self.language = text, language
         self.part = text
         if len(text) > _READ_CHARACTERS:
-            self.part = text[: text.rfind("\n", 0, _READ_CHARACTERS) + 1 or _READ_CHARACTERS]
+            # A title alone, before a line without end, would say nothing of the document.
+            line_end = text.rfind("\n", _READ_CHARACTERS // 2, _READ_CHARACTERS) + 1
+            self.part = text[: line_end or _READ_CHARACTERS]
         self.words: Words = word_table(language).words(self.part)
 
 
