@@ -83,6 +83,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "lists in lists": lambda: b"<html>" + b"<li>x<ul>" * (SIZE_BYTES // 9),
     "items in items": lambda: b"<html>" + b"<li><dt>" * (SIZE_BYTES // 8),
     "drawings": lambda: b"<html>" + b"<svg><path/></b>" * (SIZE_BYTES // 16),
+    "drawings left open": lambda: b"<html>" + b"<svg></svg x>" * (SIZE_BYTES // 13),
     "lost mojibake": lambda: (ARTICLE_1["zh"].encode().decode("cp1252", "replace") * (SIZE_BYTES // 400)).encode(),
     "bad words": lambda: b"n't" * (SIZE_BYTES // 3),
     "dots": lambda: b"a." * (SIZE_BYTES // 2),

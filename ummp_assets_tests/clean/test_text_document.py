@@ -125,6 +125,14 @@ def test_large_page_keeps_readings_and_formulas_but_no_drawing() -> None:
     assert "label" not in text
 
 
+def test_comparisons_in_the_scripts_of_a_large_page_are_no_tags() -> None:
+    script = "for (i = 0; i<n; i++) if (a<b) f(i);\n" * 8_000
+    body = "<p>One plain line of words that fill the page.</p>" * 100
+    page = f"<html><script>{script}</script><body><nav><a href=/>Home</a></nav><main>{body}</main></body></html>"
+
+    assert set(filter(None, extract_main_text(page).split("\n"))) == {"One plain line of words that fill the page."}
+
+
 def test_mojibake_is_repaired_in_its_line_whatever_other_lines_hold() -> None:
     assert normalise_text("Ã‰cole å­¦\n学校 Ã‰\nvoilÃ le cafÃ©") == "École 学\n学校 É\nvoilà le café"
 
