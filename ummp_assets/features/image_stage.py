@@ -22,7 +22,7 @@ __all__ = ["CODE_VERSION", "RULES", "STAGE", "image_features"]
 
 STAGE = "image_features"
 CODE_VERSION = "1"
-RULES = {"channel_statistics": "1", "normalised": "1", "perceptual_hash": "1"}
+RULES = {"channel_statistics": "1", "normalised": "1", "perceptual_hash": "2"}
 
 _NORMALISED = "normalised"
 _READ_BYTES = 8 * 2**20

@@ -34,7 +34,7 @@ __all__ = ["CODE_VERSION", "STAGE", "clean_text"]
 STAGE = "clean_text"
 CODE_VERSION = "2"
 RULES = {
-    "decode": "1",
+    "decode": "2",
     "main_text": "2",
     "normalise": "2",
     "language": "1",
