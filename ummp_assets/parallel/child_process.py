@@ -207,16 +207,19 @@ def serve_forks(file_descriptor: int) -> None:
     gc.collect()
     gc.freeze()
     children: set[int] = set()
-    with suppress(EOFError, OSError, KeyboardInterrupt):
-        while True:
-            pid = connection.recv()
-            if pid is None:
-                connection.send(_fork(connection, function, children))
-            else:
-                _end_children(children & {pid})
-                children.discard(pid)
-                connection.send(None)
-    _end_children(children)
+    try:
+        with suppress(EOFError, OSError, KeyboardInterrupt):
+            while True:
+                pid = connection.recv()
+                if pid is None:
+                    connection.send(_fork(connection, function, children))
+                else:
+                    _end_children(children & {pid})
+                    children.discard(pid)
+                    connection.send(None)
+    finally:
+        _end_children(children)
+    # What was loaded is not worth taking apart.
     os._exit(0)
 
 

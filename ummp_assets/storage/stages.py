@@ -153,13 +153,14 @@ class StageWriter:
         self._tables = {
             name: TableWriter(self._folder, name, schema, self._limits) for name, schema in self._schemas.items()
         }
+        # Before the folder goes, and each whatever becomes of the others.
+        for table in self._tables.values():
+            self._cleanup.callback(table.abandon)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for table in self._tables.values():
-            table.abandon()
         self._cleanup.close()
 
     @property
