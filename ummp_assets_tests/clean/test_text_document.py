@@ -145,6 +145,13 @@ def test_mojibake_is_repaired_throughout_an_endless_line() -> None:
     assert repaired == normalise_text(text * 200)
 
 
+@pytest.mark.parametrize("line", ["中Ã©\n", "中Ã© "])
+def test_mojibake_of_a_document_is_repaired_up_to_a_limit_of_work(line: str) -> None:
+    repaired = normalise_text(line * 150_000).count("é")
+
+    assert 30_000 < repaired < 150_000
+
+
 def test_mojibake_is_left_when_repair_is_off() -> None:
     assert clean("The cafÃ© is open".encode(), repair_mojibake=0).text == "The cafÃ© is open"
 
