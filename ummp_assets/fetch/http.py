@@ -5,7 +5,6 @@ requests.get 294, urllib3 1,486, aiohttp 2,801, libcurl's multi interface 19,829
 """
 
 import logging
-import resource
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -25,6 +24,7 @@ from ummp_assets.fetch.http_errors import REDIRECTS, Verdict, judge, refused_tex
 from ummp_assets.fetch.http_results import failure_of, result_of
 from ummp_assets.fetch.http_transfer import Download, HttpTransfer
 from ummp_assets.fetch.names import NameCache
+from ummp_assets.fetch.open_transfers import allowed_descriptors, max_open_transfers
 from ummp_assets.fetch.proxies import bypasses_proxy, literal_address, proxy_endpoints
 from ummp_assets.fetch.retrying import RetryRule, parse_retry_after
 from ummp_assets.fetch.revalidation import StoredBodies
@@ -57,11 +57,6 @@ _MAX_CONNECT_TIMEOUTS = 2
 # A transfer that has moved nothing for so long does not count as running: slow and dead hosts hold up nobody. With one
 # host in a hundred dead and one slow, 0.1 s cost the others 11 % of their throughput, 0.05 s 5 %.
 _STALL_SECONDS = 0.02
-# In answers that take 200 ms to begin, so many wait for each one that moves data; and behind a narrow link the setting
-# still says how many share it.
-_MAX_STALLED, _MAX_STALLED_EACH = 1_024, 16
-# Descriptors left to the rest of the process; half of them where 256 are all there are, as in a shell of macOS.
-_SPARE_DESCRIPTORS = 256
 
 
 class HttpFetcher:
@@ -96,7 +91,7 @@ class HttpFetcher:
         self._queues: HostQueues[Download] = HostQueues()
         self._policy = HostPolicy(settings, state, self._queues, monotonic, now)
         self._gate = RobotsGate(self._queues, self._policy, scratch)
-        self._max_running = _max_running(settings.max_connections)
+        self._max_running = max_open_transfers(settings.max_connections, allowed_descriptors())
         self._loop = TransferLoop(max_cached_connections=self._max_running)
         self._names = NameCache()
         self._running: set[HttpTransfer] = set()
@@ -352,13 +347,3 @@ class HttpFetcher:
     def _finish(self, request: FetchRequest, result: Result) -> None:
         self.pending -= 1
         self._results.append((request, result))
-
-
-def _max_running(max_connections: int) -> int:
-    """Return how many transfers may be open at once, those that have stalled included; each may take a descriptor for
-    its connection and one for its scratch file."""
-    most = max_connections + min(_MAX_STALLED, _MAX_STALLED_EACH * max_connections)
-    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if descriptors == resource.RLIM_INFINITY:
-        return most
-    return max(1, min(most, (descriptors - min(_SPARE_DESCRIPTORS, descriptors // 2)) // 2))

@@ -2,12 +2,12 @@
 
 import resource
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from ummp_assets.fetch.open_transfers import max_open_transfers
 from ummp_assets_tests.fetch.conftest import Fetch
 from ummp_assets_tests.fetch.servers import Received, answer, serving
 
@@ -48,16 +48,9 @@ def test_transfers_run_side_by_side_where_a_shell_allows_the_fewest_open_files(f
     assert server.most_at_once == 10
 
 
-def test_a_small_limit_of_connections_bounds_those_that_wait_as_well(fetch: Fetch) -> None:
-    more_came = threading.Event()
+def test_a_small_limit_of_connections_bounds_those_that_wait_as_well() -> None:
+    assert [max_open_transfers(connections, None) for connections in (1, 4, 32, 64)] == [33, 132, 1_056, 1_088]
 
-    def slow(request: Received, connection: socket.socket) -> None:
-        if server.most_at_once > 17 or not more_came.wait(1.0):
-            more_came.set()
-        answer(connection, b"text")
 
-    with serving(slow) as server:
-        uris = (f"http://h{n}.localhost:{server.port}/x" for n in range(24))
-        samples, _ = fetch(*uris, max_connections=1, respect_robots=False)
-    assert len(samples) == 24
-    assert 2 <= server.most_at_once <= 17
+def test_descriptors_are_left_to_the_rest_of_the_process() -> None:
+    assert [max_open_transfers(64, descriptors) for descriptors in (2, 256, 1_024, 20_000)] == [1, 64, 384, 1_088]
