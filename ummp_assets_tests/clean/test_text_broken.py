@@ -75,6 +75,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "open comments": lambda: b"<html>" + b"<!--" * (SIZE_BYTES // 4),
     "endless tag": lambda: b"<html><p " + b"".join(b"a%d=b " % number for number in range(SIZE_BYTES // 10)) + b">",
     "options": lambda: b"<html><select>" + b"<option>a" * (SIZE_BYTES // 9),
+    "capital options": lambda: b"<html><select>" + b"<OPTION>a" * (SIZE_BYTES // 9),
     "roots": lambda: b"<html><blockquote>" * (SIZE_BYTES // 18),
     "tables": lambda: b"<html>" + b"<table><tr><td>" * (SIZE_BYTES // 15) + b"cell",
     "marks left open": lambda: b"<html>" + b"<b><i>x</b>" * (SIZE_BYTES // 11),

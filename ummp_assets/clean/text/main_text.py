@@ -72,8 +72,9 @@ def _tame(html: str) -> str:
     roots.
     """
     html = _ENDLESS_TAG.sub("", html)
-    if html.count("<option") > _MAX_OPTIONS:
+    lowered = html.lower()
+    if lowered.count("<option") > _MAX_OPTIONS:
         html = _OPTION.sub(" ", html)
-    if html.count("<html") + html.count("<body") > _MAX_ROOTS:
+    if lowered.count("<html") + lowered.count("<body") > _MAX_ROOTS:
         html = _ROOT.sub("", html)
     return html
