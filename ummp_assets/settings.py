@@ -130,7 +130,7 @@ class FetchSettings(BaseModel):
     max_redirects: Annotated[int, Field(ge=0, le=50)] = Field(5, description="Redirects followed for one URI.")
     max_connections: Annotated[int, Field(ge=1, le=4_096)] = Field(
         64,
-        description="Transfers that move data at once, over all hosts; up to 32 times as many wait beside them, 1,024 "
+        description="Transfers that move data at once, over all hosts; up to 8 times as many wait beside them, 1,024 "
         "at most.",
     )
     max_connections_per_host: Annotated[int, Field(ge=1, le=256)] = Field(

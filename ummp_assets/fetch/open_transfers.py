@@ -4,9 +4,9 @@ import resource
 
 __all__ = ["allowed_descriptors", "max_open_transfers"]
 
-# Beside 32 that move data, 1,000 may wait for dead and slow hosts, or for answers that take 200 ms to begin. A small
-# `max_connections` bounds them too: it is what says how many transfers share a narrow link.
-_MAX_STALLED, _MAX_STALLED_EACH = 1_024, 32
+# Beside 32 that move data, 190 waited at most for 200 dead and slow hosts of 10,000. Behind a narrow link all seem to
+# wait: the default of 64 may then open 576, which share 10 Mbit/s at twice the `low_speed_bytes_per_second` of each.
+_MAX_STALLED, _MAX_STALLED_EACH = 1_024, 8
 # Descriptors left to the rest of the process.
 _SPARE_DESCRIPTORS = 256
 
@@ -22,7 +22,7 @@ def max_open_transfers(max_connections: int, descriptors: int | None) -> int:
     connection and one for its scratch file.
 
     >>> max_open_transfers(64, descriptors=None)
-    1088
+    576
     >>> max_open_transfers(64, descriptors=256)
     64
     """
