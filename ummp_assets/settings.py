@@ -190,7 +190,8 @@ class TextSettings(BaseModel):
     # 203 licences they keep 92 % by repetition alone, of 389 pages of HTML documentation 65 %, of 157 readmes 61 %.
     quality_rules: tuple[QualityRule, ...] = Field(
         (),
-        description="Rules that judge documents, in this order. For crawled web pages: "
+        description="Rules that judge documents, in this order. All but c4 read the first 1,048,576 characters of "
+        "longer ones. For crawled web pages: "
         '["gopher_repetition", "gopher_quality", "c4", "fineweb"].',
     )
     # So that `ummp datasets preview` can say what they would filter: 0.8 ms for a document of 3 kB, whose cleaning
