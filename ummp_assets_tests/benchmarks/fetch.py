@@ -144,6 +144,10 @@ class _Project:
         seconds = perf_counter() - began
         if manifest.rows("samples") != len(urls):
             raise ValueError(f"{manifest.rows('samples')} of {len(urls)} files were fetched: {manifest.outcomes}")
+        # As the peers' files of the round before: else this one alone would fill fresh memory in every round.
+        for entries in manifest.tables.values():
+            for entry in entries:
+                self.store.delete(entry.path)
         return len(urls) / seconds
 
     def download(self, urls: Sequence[str]) -> tuple[Manifest, float]:
