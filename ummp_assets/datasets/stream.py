@@ -1,8 +1,7 @@
 """A resumable stream of batches: row groups in an epoch's order, rows shuffled in a buffer, read ahead in a thread."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ummp_assets.datasets.reading_order import Part, RowGroup, deal, order_group
 from ummp_assets.datasets.row_groups import RowGroupReader
 from ummp_assets.datasets.versions import Shard
 from ummp_assets.errors import InvalidInput
+from ummp_assets.parallel.ordered_map import map_in_order
 from ummp_assets.storage.objects import ObjectStore
 
 __all__ = ["BatchStream"]
@@ -115,18 +115,11 @@ class BatchStream:
         """Yield the rows of one buffer after another, from the position on, read ahead in a thread."""
         reader = RowGroupReader(self._store, self._shards, self._schemas)
         ahead = _GROUPS_AHEAD if self._seed is None else _BUFFERS_AHEAD
-        under_way: deque[Future[Window]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="ummp-read") as pool:
             try:
-                for number, groups, skip in list(self._plan(reader)):
-                    under_way.append(pool.submit(self._read, reader, number, groups, skip))
-                    if len(under_way) > ahead:
-                        yield under_way.popleft().result()
-                while under_way:
-                    yield under_way.popleft().result()
+                plan = list(self._plan(reader))
+                yield from map_in_order(lambda buffer: self._read(reader, *buffer), plan, pool, ahead + 1)
             finally:
-                for future in under_way:
-                    future.cancel()
                 pool.shutdown()
                 reader.close()
 

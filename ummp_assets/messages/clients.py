@@ -21,7 +21,7 @@ from kafka.errors import (
 from ummp_assets.errors import BrokerRefused, BrokerUnavailable, InvalidSettings
 from ummp_assets.settings import Settings
 
-__all__ = ["broker_errors", "close_producer", "make_admin", "make_consumer", "make_producer"]
+__all__ = ["broker_errors", "close_producer", "make_admin", "make_consumer", "make_producer", "set_retry_backoff"]
 
 _MAX_REQUEST_BYTES = 32 * 2**20
 
@@ -48,10 +48,17 @@ def make_consumer(settings: Settings, *topics: str, **options: Any) -> KafkaCons
         "retry_backoff_ms": 10,
     }
     consumer = _connect(KafkaConsumer, settings, *topics, **{**defaults, **options})
-    # kafka-python 3.0 keeps this setting from its metadata: 100 ms pass before a consumer asks for that of the
-    # partitions it was just given, more than half of the time in which a batch of 4,000 messages is read.
-    consumer._cluster.config["retry_backoff_ms"] = consumer.config["retry_backoff_ms"]
+    set_retry_backoff(consumer, consumer.config["retry_backoff_ms"])
     return consumer
+
+
+def set_retry_backoff(consumer: KafkaConsumer, milliseconds: int) -> None:
+    """Set how long a consumer that has nothing to fetch waits before it asks for metadata again.
+
+    kafka-python 3.0 keeps this setting from its metadata: 100 ms pass before a consumer asks for that of the partitions
+    it was just given, more than half of the time in which a batch of 4,000 messages is read.
+    """
+    consumer.config["retry_backoff_ms"] = consumer._cluster.config["retry_backoff_ms"] = milliseconds
 
 
 def make_producer(settings: Settings, **options: Any) -> KafkaProducer:

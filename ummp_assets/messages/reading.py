@@ -11,7 +11,7 @@ from kafka import IsolationLevel, KafkaAdminClient, KafkaConsumer, OffsetSpec, T
 from kafka.errors import KafkaTimeoutError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
 
 from ummp_assets.errors import BrokerUnavailable, OffsetsWentBack, UmmpError
-from ummp_assets.messages.clients import broker_errors, make_admin, make_consumer
+from ummp_assets.messages.clients import broker_errors, make_admin, make_consumer, set_retry_backoff
 from ummp_assets.messages.ranges import Batch, OffsetRange, Watermarks
 from ummp_assets.settings import Settings
 
@@ -20,7 +20,7 @@ __all__ = ["Message", "RangeReader", "TopicEnds", "read_topic_ends", "read_water
 _POLL_MS = 1_000
 _CHUNK_MESSAGES = 2_000
 # A new consumer sleeps for so long, twice, before it asks anything: a fifth of the time that 4,000 messages took at 10.
-_RETRY_BACKOFF_MS = 2
+_RETRY_BACKOFF_MS, _IDLE_RETRY_BACKOFF_MS = 2, 100
 _NO_ID = uuid.UUID(int=0)
 
 
@@ -186,7 +186,10 @@ class RangeReader:
             reached = consumer.position(partition)
             if reached > position:
                 position, progress = reached, time.monotonic()
-            elif time.monotonic() - progress > self._stalled_seconds:
+                continue
+            # Perhaps the partition has no leader for a while.
+            set_retry_backoff(consumer, _IDLE_RETRY_BACKOFF_MS)
+            if time.monotonic() - progress > self._stalled_seconds:
                 raise self._stalled(consumer, partition, position, wanted)
         self.messages += seen
         self.gaps += wanted.end - start - seen

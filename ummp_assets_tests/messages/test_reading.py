@@ -11,7 +11,7 @@ from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from ummp_assets.errors import BrokerUnavailable, OffsetsWentBack
-from ummp_assets.messages.clients import make_admin, make_producer
+from ummp_assets.messages.clients import make_admin, make_consumer, make_producer
 from ummp_assets.messages.embedded import start_broker
 from ummp_assets.messages.ranges import Batch, OffsetRange, Watermarks
 from ummp_assets.messages.reading import Message, RangeReader, read_watermarks
@@ -231,6 +231,15 @@ def test_topic_that_ends_before_the_range_is_a_permanent_error(settings: Setting
 
     with pytest.raises(OffsetsWentBack, match=rf"batch {topic}~00000001 goes on beyond offset {start} of partition 0"):
         list(reader)
+
+
+def test_a_broker_that_has_nothing_is_not_asked_every_other_millisecond(settings: Settings) -> None:
+    topic = create_topic(settings, "leaderless")
+    with make_consumer(settings, retry_backoff_ms=2) as consumer:
+        reader = RangeReader(settings, _batch(topic, (0, 0, 5)), stalled_seconds=0.5)
+        with pytest.raises(OffsetsWentBack):
+            list(reader._read_partition(consumer, OffsetRange(0, 0, 5)))
+        assert consumer.config["retry_backoff_ms"] == 100
 
 
 def test_broker_that_says_nothing_is_unavailable(settings: Settings) -> None:
