@@ -123,7 +123,7 @@ def _count_scans(jpeg: bytes) -> int:
 def decode_pixels(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:
     """Decode the image whose header was read.
 
-    JPEGs at least four times as large as `side_pixels` are decoded at 1/2, 1/4 or 1/8 of their size, by the inverse
+    JPEGs at least four times as large as `side_pixels` are decoded at 1/2 to 1/8 of their size, by the inverse
     transform itself, leaving at least two pixels for one that is stored: 4,000 x 3,000 pixels in a quarter of the time.
 
     Returns

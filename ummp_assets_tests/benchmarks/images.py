@@ -3,10 +3,11 @@
     python -m ummp_assets_tests.benchmarks.images [--quick] [--json]
 
 `vs_img2dataset`: JPEGs of 500 x 400 on a server on loopback are downloaded, resized and cropped to 256 x 256 and
-written as Parquet. Ours runs the stages `downloads`, `clean_images` and `image_features` one after the other: the files
-are stored, their pixels are stored as they are (196 kB each), hashed and looked up among exact and near duplicates,
-every page and file has its checksum, and what is committed is flushed to the disk. img2dataset 1.47 runs 2 processes of
-32 threads; it stores the squares as JPEG of quality 95 (some 30 kB), hashes the files it fetched, and flushes nothing.
+written as Parquet; `_photos` is of a quarter as many of 1,600 x 1,200, some 200 kB each. Ours runs the stages
+`downloads`, `clean_images` and `image_features` one after the other: the files are stored, their pixels are stored as
+they are (196 kB each), hashed and looked up among exact and near duplicates, every page and file has its checksum, and
+what is committed is flushed to the disk. img2dataset 1.47 runs 2 processes of 32 threads; it stores the squares as JPEG
+of quality 95 (some 30 kB), hashes the files it fetched, and flushes nothing.
 `vs_img2dataset` has its seconds from its own statistics, without its start; `vs_img2dataset_command` those of the whole
 command, and its CPU seconds include the start as well.
 
@@ -42,15 +43,12 @@ from ummp_assets.storage.index import open_index
 from ummp_assets.storage.objects import open_store
 from ummp_assets.storage.stages import Manifest
 from ummp_assets_tests.benchmarks.harness import Report, main, notice, peer_python, ratio, take_turns
+from ummp_assets_tests.benchmarks.media_contents import cut_photographs
 from ummp_assets_tests.clean.downloads import put_downloads, raw_row
-from ummp_assets_tests.clean.samples import photograph
 from ummp_assets_tests.fetch.batches import BATCH, commit_requests, request_row
 
 _PEER = ["img2dataset==1.47.0"]
-_PHOTOGRAPHS = (
-    "rocket.jpg coffee.png chelsea.png astronaut.png retina.jpg hubble_deep_field.jpg ihc.png motorcycle_left.png"
-)
-_WIDTH, _HEIGHT, _SIDE = 500, 400, 256
+_SIDE = 256
 
 _NGINX_SETTINGS = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -64,31 +62,12 @@ http {{
 """
 
 
-def write_images(folder: Path, count: int) -> list[Path]:
-    """Write JPEGs of 500 x 400, cut from real photographs."""
-    paths = []
-    for number, data in enumerate(cut_photographs(count)):
-        paths.append(folder / f"{number}.jpg")
-        paths[-1].write_bytes(data)
-    return paths
-
-
-def cut_photographs(count: int) -> Iterator[bytes]:
-    """Yield JPEGs of 500 x 400, cut from real photographs at random places."""
-    photographs = [_enlarged(photograph(name)) for name in _PHOTOGRAPHS.split()]
-    chance = np.random.default_rng(0)
-    for number in range(count):
-        whole = photographs[number % len(photographs)]
-        top, left = chance.integers(whole.shape[0] - _HEIGHT), chance.integers(whole.shape[1] - _WIDTH)
-        cut = whole[top : top + _HEIGHT, left : left + _WIDTH]
-        yield cv2.imencode(".jpg", cut, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
-
-
-def _enlarged(data: bytes) -> npt.NDArray[np.uint8]:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    assert pixels is not None
-    scale = max(1.0, 700 / min(pixels.shape[:2]))
-    return np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8)
+def write_images(folder: Path, count: int, size: tuple[int, int]) -> list[bytes]:
+    """Write JPEGs as `0.jpg`, `1.jpg`, ... and return their bytes."""
+    contents = list(cut_photographs(count, *size))
+    for number, data in enumerate(contents):
+        (folder / f"{number}.jpg").write_bytes(data)
+    return contents
 
 
 @contextmanager
@@ -238,17 +217,24 @@ def _decode_and_resize(data: bytes) -> npt.NDArray[np.uint8]:
 def measure(quick: bool) -> Report:
     count, rounds = (1_000, 3) if quick else (4_000, 5)
     report = Report()
+    python = peer_python("img2dataset", _PEER)
+    _measure_size(report, "", (500, 400), count, rounds, python)
+    _measure_size(report, "_photos", (1_600, 1_200), count // 4, rounds, python)
+    return report
+
+
+def _measure_size(
+    report: Report, suffix: str, size: tuple[int, int], count: int, rounds: int, python: Path | None
+) -> None:
     with TemporaryDirectory() as name:
-        folder = Path(name)
-        contents = [path.read_bytes() for path in write_images(folder, count)]
-        compare(report, "vs_bare_opencv", lambda: run_clean(contents), lambda: run_bare_loop(contents), rounds)
-        python = peer_python("img2dataset", _PEER)
-        with serving(folder) as address:
+        contents = write_images(Path(name), count, size)
+        bare = partial(run_bare_loop, contents)
+        compare(report, f"vs_bare_opencv{suffix}", partial(run_clean, contents), bare, rounds)
+        with serving(Path(name)) as address:
             if python is not None and address is not None:
                 urls = [f"{address}/{number}.jpg" for number in range(count)]
                 peer = partial(run_img2dataset, python, urls)
-                compare(report, "vs_img2dataset", lambda: run_stages(urls), peer, rounds)
-    return report
+                compare(report, f"vs_img2dataset{suffix}", partial(run_stages, urls), peer, rounds)
 
 
 def compare(report: Report, name: str, project: Callable[[], Speed], peer: Callable[[], Speed], rounds: int) -> None:

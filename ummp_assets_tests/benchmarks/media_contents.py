@@ -1,25 +1,47 @@
-"""Many pictures and recordings for the benchmark `memory`, the largest that the settings allow among them."""
+"""Many pictures and recordings for the benchmarks, for `memory` the largest that the settings allow among them."""
 
 import io
 from collections.abc import Iterator
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import soundfile
 from PIL import Image
 
-from ummp_assets_tests.benchmarks.images import cut_photographs
-from ummp_assets_tests.clean.samples import sound
+from ummp_assets_tests.clean.samples import photograph, sound
 
-__all__ = ["photographs", "recordings"]
+__all__ = ["cut_photographs", "photographs", "recordings"]
+
+_PHOTOGRAPHS = (
+    "rocket.jpg coffee.png chelsea.png astronaut.png retina.jpg hubble_deep_field.jpg ihc.png motorcycle_left.png"
+)
 
 _RATE_HZ, _SECONDS = 16_000, 30
 _LONGEST_SECONDS = 590
 
 
+def cut_photographs(count: int, width: int, height: int) -> Iterator[bytes]:
+    """Yield JPEGs of this size, cut from real photographs at random places."""
+    wholes = [_enlarged(photograph(name), 7 * height // 4) for name in _PHOTOGRAPHS.split()]
+    chance = np.random.default_rng(0)
+    for number in range(count):
+        whole = wholes[number % len(wholes)]
+        top, left = chance.integers(whole.shape[0] - height), chance.integers(whole.shape[1] - width)
+        cut = whole[top : top + height, left : left + width]
+        yield cv2.imencode(".jpg", cut, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+
+
+def _enlarged(data: bytes, min_side: int) -> npt.NDArray[np.uint8]:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    scale = max(1.0, min_side / min(pixels.shape[:2]))
+    return np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
 def photographs(quick: bool) -> Iterator[bytes]:
     """Yield 10,000 JPEGs of 500 x 400 and, one after every thousand, a picture of 49 megapixels."""
-    for number, cut in enumerate(cut_photographs(1_000 if quick else 10_000)):
+    for number, cut in enumerate(cut_photographs(1_000 if quick else 10_000, 500, 400)):
         yield cut
         if number % 1_000 == 999:
             yield _largest_picture(number)

@@ -47,7 +47,7 @@ def test_what_does_not_halve_evenly_goes_at_both_edges_alike() -> None:
 def test_fine_stripes_become_grey_instead_of_coarse_ones() -> None:
     stripes = np.zeros((300, 300, 3), np.uint8)
     stripes[:, ::2] = 255
-    for side in (37, 64, 100, 149):
+    for side in (37, 64, 77, 100, 111, 121, 149):
         inner = fit_square(stripes, side, "crop", 0)[:, 2:-2].astype(int)
         assert inner.min() > 60
         assert inner.max() < 195
