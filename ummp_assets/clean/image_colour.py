@@ -12,13 +12,15 @@ from PIL import Image, ImageCms
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.reasons import Reason
 
-__all__ = ["convert_picture", "convert_rgb", "convert_samples", "srgb_transform"]
+__all__ = ["convert_picture", "convert_rgb", "convert_samples", "eight_bits", "srgb_transform"]
 
 Pixels = npt.NDArray[np.uint8]
 
 _PROFILE_SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
 _SIXTEEN_BIT_GREY = frozenset({"I;16", "I;16L", "I;16B"})
-_CONVERTIBLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBX", "RGBA", "CMYK", "YCbCr", *_SIXTEEN_BIT_GREY})
+_CONVERTIBLE = frozenset(
+    {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "CMYK", "YCbCr", "LAB", *_SIXTEEN_BIT_GREY}
+)
 # A strip is converted at a time: three whole copies of a large image would take more memory than the image.
 _STRIP_PIXELS = 1_000_000
 
@@ -27,8 +29,8 @@ def convert_picture(picture: Image.Image, icc_profile: bytes | None, background:
     """Return a decoded Pillow image as RGB.
 
     Palettes and CMYK are expanded, 16-bit grey is rounded to 8 bits, colours are moved from the embedded profile to
-    sRGB (ICC.1, perceptual intent; images without a profile are sRGB already), transparent pixels are blended with the
-    background.
+    sRGB (ICC.1, perceptual intent; images without a profile are sRGB already) or from CIE L*a*b* of D50 (TIFF 6.0,
+    section 23), transparent pixels are blended with the background.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ def convert_samples(samples: npt.NDArray[Any], icc_profile: bytes | None, backgr
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = samples[top : top + rows]
-        narrow = _eight_bits(strip) if strip.dtype == np.uint16 else strip
+        narrow = eight_bits(strip) if strip.dtype == np.uint16 else strip
         if narrow.ndim == 3:
             narrow = cv2.cvtColor(narrow, cv2.COLOR_BGRA2RGBA if narrow.shape[2] == 4 else cv2.COLOR_BGR2RGB)
         pixels[top : top + rows] = _convert_strip(Image.fromarray(narrow), icc_profile, background)
@@ -71,6 +73,11 @@ def convert_rgb(pixels: Pixels, icc_profile: bytes | None, background: int) -> P
     converted = convert_picture(Image.fromarray(pixels), icc_profile, background)
     assert isinstance(converted, np.ndarray)  # noqa: S101 - RGB is convertible
     return converted
+
+
+def eight_bits(samples: npt.NDArray[np.uint16]) -> Pixels:
+    """Return 16-bit samples rounded to 8 bits: 0 stays 0 and 65,535 becomes 255."""
+    return np.asarray(cv2.convertScaleAbs(samples, alpha=1 / 257), np.uint8)
 
 
 @lru_cache(maxsize=64)
@@ -93,8 +100,12 @@ def srgb_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform 
 def _convert_strip(strip: Image.Image, icc_profile: bytes | None, background: int) -> Pixels:
     if strip.mode in _SIXTEEN_BIT_GREY:
         strip = _eight_bit_grey(strip)
+    if strip.mode == "La":
+        strip = strip.convert("LA")
     if not strip.has_transparency_data:
         return np.asarray(_to_srgb(_without_palette(strip), icc_profile))
+    if strip.mode in ("P", "PA"):
+        strip = strip.convert("RGBA")
     alpha = strip.convert("RGBA").getchannel("A")
     # Grey stays grey until then: its profile is one of grey.
     colours = _to_srgb(strip.convert("L" if strip.mode in ("L", "LA") else "RGB"), icc_profile)
@@ -105,7 +116,7 @@ def _convert_strip(strip: Image.Image, icc_profile: bytes | None, background: in
 
 def _eight_bit_grey(strip: Image.Image) -> Image.Image:
     samples = np.asarray(strip, np.uint16)
-    grey = Image.fromarray(_eight_bits(samples))
+    grey = Image.fromarray(eight_bits(samples))
     transparent = strip.info.get("transparency")
     if transparent is not None:
         # Pillow would look for it among the rounded samples.
@@ -113,19 +124,21 @@ def _eight_bit_grey(strip: Image.Image) -> Image.Image:
     return grey
 
 
-def _eight_bits(samples: npt.NDArray[np.uint16]) -> Pixels:
-    """Return 16-bit samples rounded to 8 bits: 0 stays 0 and 65,535 becomes 255."""
-    return np.asarray(cv2.convertScaleAbs(samples, alpha=1 / 257), np.uint8)
-
-
 def _without_palette(strip: Image.Image) -> Image.Image:
     if strip.mode == "1":
         return strip.convert("L")
-    return strip if strip.mode in _PROFILE_SPACES else strip.convert("RGB")
+    return strip if strip.mode in (*_PROFILE_SPACES, "LAB") else strip.convert("RGB")
+
+
+@lru_cache(maxsize=1)
+def _lab_transform() -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
 
 
 def _to_srgb(strip: Image.Image, icc_profile: bytes | None) -> Image.Image:
     transform = srgb_transform(icc_profile, strip.mode) if icc_profile else None
+    if strip.mode == "LAB":
+        transform = _lab_transform()
     if transform is not None:
         converted = ImageCms.applyTransform(strip, transform)
         assert converted is not None  # noqa: S101 - None only when converting in place

@@ -16,7 +16,9 @@ from ummp_assets.clean.image_header import (
     is_sampled_as_usual,
     read_image_header,
 )
-from ummp_assets.clean.image_tiff import find_missing_pieces, normal_grey
+from ummp_assets.clean.image_png import find_png_damage, missing_row_bytes, needed_chunks
+from ummp_assets.clean.image_tiff import decode_wide_planes, find_missing_pieces, has_wide_planes, normal_grey
+from ummp_assets.clean.image_tiff_errors import tiff_errors
 from ummp_assets.clean.refusals import Refusal, describe_error
 from ummp_assets.clean.rules.image import LIMITS
 from ummp_assets.clean.rules.rule import first_broken
@@ -130,11 +132,14 @@ def decode_pixels(header: ImageHeader, data: bytes, settings: ImageSettings) -> 
     -------
     Pixels as in `DecodedImage`, or `unsupported_image` or `corrupt_image`.
     """
-    try:
-        return _decode(header, data, settings)
-    except Exception as error:  # noqa: BLE001 - over damaged files decoders raise whatever they meet
-        reason = Reason.UNSUPPORTED_IMAGE if is_of_unread_kind(error) else Reason.CORRUPT_IMAGE
-        return Refusal(reason, f"the {header.format} data cannot be decoded: {describe_error(error)}")
+    pixels: Pixels | Refusal
+    with tiff_errors() as errors:
+        try:
+            pixels = _decode(header, data, settings)
+        except Exception as error:  # noqa: BLE001 - over damaged files decoders raise whatever they meet
+            reason = Reason.UNSUPPORTED_IMAGE if is_of_unread_kind(error) else Reason.CORRUPT_IMAGE
+            pixels = Refusal(reason, f"the {header.format} data cannot be decoded: {describe_error(error)}")
+    return errors.refusal or pixels
 
 
 def _decode(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:
@@ -144,12 +149,20 @@ def _decode(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels
     if header.format is ImageFormat.WEBP:
         # Pillow's reader of animations holds the canvas three times.
         return _decode_by_opencv(header, data, settings)
-    if missing := find_missing_pieces(header.picture):
-        return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} file is incomplete: {missing}")
+    is_png = header.format is ImageFormat.PNG
+    if damage := find_png_damage(data) if is_png else find_missing_pieces(header.picture):
+        return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} file is not whole: {damage}")
+    if has_wide_planes(header.picture):
+        samples = decode_wide_planes(header.picture, data)
+        return convert_samples(samples, header.icc_profile, settings.background)
     header.picture.load()
-    if header.bits == 16 and header.picture.mode not in ("I;16", "I;16B", "I;16L"):
-        # Pillow keeps the high byte of 16-bit colours; OpenCV keeps both, and they are rounded.
-        return _decode_by_opencv(header, data, settings)
+    # Pillow keeps the high byte of 16-bit colours; OpenCV keeps both, and they are rounded.
+    is_for_opencv = header.bits == 16 and header.picture.mode not in ("I;16", "I;16B", "I;16L")
+    missing_bytes = missing_row_bytes(header.picture, data, is_wide=is_for_opencv) if is_png else 0
+    if missing_bytes > 0:
+        return Refusal(Reason.CORRUPT_IMAGE, f"the png file is not whole: its rows lack {missing_bytes:,} bytes")
+    if is_for_opencv and missing_bytes == 0:
+        return _decode_by_opencv(header, needed_chunks(data) if is_png else data, settings)
     pixels = convert_picture(normal_grey(header.picture), header.icc_profile, settings.background)
     return pixels if isinstance(pixels, Refusal) else _upright(pixels, header.orientation)
 

@@ -20,6 +20,8 @@ from PIL import (
 )
 from PIL.ImageFile import ImageFile
 
+from ummp_assets.clean.image_png import complete_header
+from ummp_assets.clean.image_profiles import find_profile, read_colour_code
 from ummp_assets.clean.image_tiff import find_unread_kind, is_read_whole_by_opencv, tile_pixels
 from ummp_assets.clean.refusals import Refusal, describe_error
 from ummp_assets.reasons import Reason
@@ -125,7 +127,8 @@ def sniff_image_format(data: bytes) -> ImageFormat | None:
         return ImageFormat.WEBP
     if data[:6] in (b"GIF87a", b"GIF89a"):
         return ImageFormat.GIF
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    # Not b"MM\0+": neither decoder reads BigTIFFs whose high bytes come first.
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0"):
         return ImageFormat.TIFF
     if data[4:8] == b"ftyp" and _AVIF_BRANDS & _brands(data):
         return ImageFormat.AVIF
@@ -151,6 +154,11 @@ def read_image_header(data: bytes) -> ImageHeader | Refusal:
         picture = _PLUGINS[image_format](_BoundedReads(data))
         if unread := find_unread_kind(picture):
             return Refusal(Reason.UNSUPPORTED_IMAGE, unread)
+        if image_format is ImageFormat.PNG:
+            complete_header(picture, data)
+        code = read_colour_code(picture, data)
+        if code is not None and code.has_high_dynamic_range:
+            return Refusal(Reason.UNSUPPORTED_IMAGE, f"colours of a high dynamic range (transfer {code.transfer})")
         # TIFFs are turned by the decoders themselves, Pillow's as well as OpenCV's.
         orientation = 1 if image_format is ImageFormat.TIFF else _orientation(picture)
         width, height = reversed(picture.size) if orientation >= 5 else picture.size
@@ -162,7 +170,7 @@ def read_image_header(data: bytes) -> ImageHeader | Refusal:
             allocated_pixels=max(width * height, tile_pixels(picture)),
             bits=16 if is_wide else 8,
             orientation=orientation,
-            icc_profile=picture.info.get("icc_profile") or None,
+            icc_profile=find_profile(picture, data, code),
             picture=picture,
         )
     except Image.DecompressionBombError as error:

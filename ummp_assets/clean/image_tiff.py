@@ -1,17 +1,31 @@
 """What is particular about TIFFs: tiles, planes, and kinds of samples that no other format has."""
 
+import io
+import struct
+
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, TiffTags
 from PIL.ImageFile import ImageFile
 
-__all__ = ["find_missing_pieces", "find_unread_kind", "is_read_whole_by_opencv", "normal_grey", "tile_pixels"]
+from ummp_assets.clean.image_colour import eight_bits
+
+__all__ = [
+    "decode_wide_planes",
+    "find_missing_pieces",
+    "find_unread_kind",
+    "has_wide_planes",
+    "is_read_whole_by_opencv",
+    "normal_grey",
+    "tile_pixels",
+]
 
 # TIFF 6.0, sections 8, 15 and 18 to 20.
-_WIDTH, _LENGTH, _STRIP_OFFSETS, _ROWS_PER_STRIP, _TILE_OFFSETS = 256, 257, 273, 278, 324
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 262, 284, 338, 339
-_TILE_WIDTH, _TILE_LENGTH = 322, 323
-_WHITE_IS_ZERO, _RGB = 0, 2
+_WIDTH, _LENGTH, _STRIP_OFFSETS, _STRIP_BYTES, _ROWS_PER_STRIP = 256, 257, 273, 279, 278
+_TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
+_BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _ORIENTATION = 258, 259, 262, 266, 274
+_SAMPLES, _PLANES, _PREDICTOR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 277, 284, 317, 338, 339
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _SIGNED = 2
 _OF_ITS_OWN = 2
 _UNASSOCIATED_ALPHA = 2
@@ -32,9 +46,12 @@ def find_unread_kind(picture: ImageFile) -> str | None:
     if _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
         # Pillow gives 8 signed bits out as if they were not, OpenCV 16.
         return "signed samples have no defined range"
-    if tags.get(_PLANES) == _OF_ITS_OWN and len(_bits(picture)) > 1 and max(_bits(picture)) > 8:
-        # Pillow and OpenCV both take the planes for neighbouring samples.
-        return "colours of more than 8 bits in planes of their own are not read"
+    bits = _bits(picture)
+    if tags.get(_PLANES) != _OF_ITS_OWN or len(bits) == 1 or has_wide_planes(picture):
+        return None
+    # Pillow and OpenCV both take wide planes for neighbouring samples.
+    if max(bits) > 8 or picture.mode not in ("RGB", "RGBA", "CMYK"):
+        return f"planes of their own of {bits} bits that make {picture.mode} are not read"
     return None
 
 
@@ -64,6 +81,53 @@ def is_read_whole_by_opencv(picture: TiffImagePlugin.TiffImageFile) -> bool:
     # OpenCV takes any fourth sample for alpha that the colours were not multiplied with.
     extra = tuple(tags.get(_EXTRA_SAMPLES, ()))
     return set(_bits(picture)) == {16} and tags.get(_PHOTOMETRIC) == _RGB and extra in ((), (_UNASSOCIATED_ALPHA,))
+
+
+def has_wide_planes(picture: ImageFile) -> bool:
+    """Whether an image's colours of 16 bits stand in planes of their own, which neither decoder reads as they stand."""
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return False
+    return picture.tag_v2.get(_PLANES) == _OF_ITS_OWN and is_read_whole_by_opencv(picture)
+
+
+def decode_wide_planes(picture: ImageFile, data: bytes) -> npt.NDArray[np.uint8]:
+    """Decode the 16-bit planes of an image one after another, each as the grey image that it is by itself.
+
+    Returns
+    -------
+    Samples of shape (rows, columns, 3 or 4), rounded to 8 bits, as OpenCV orders them: blue, green, red, alpha.
+    """
+    assert isinstance(picture, TiffImagePlugin.TiffImageFile)  # noqa: S101 - by `has_wide_planes`
+    count = len(_bits(picture))
+    red = eight_bits(_decode_plane(picture, data, 0))
+    samples = np.empty((*red.shape, count), np.uint8)
+    samples[..., 2] = red
+    for plane in range(1, count):
+        samples[..., 3 if plane == 3 else 2 - plane] = eight_bits(_decode_plane(picture, data, plane))
+    return samples
+
+
+def _decode_plane(picture: TiffImagePlugin.TiffImageFile, data: bytes, plane: int) -> npt.NDArray[np.uint16]:
+    tags, order = picture.tag_v2, "<" if data[:2] == b"II" else ">"
+    kept = (_WIDTH, _LENGTH, _COMPRESSION, _FILL_ORDER, _ORIENTATION, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_LENGTH)
+    fields = {tag: (int(tags[tag]),) for tag in (*kept, _PREDICTOR) if tag in tags}
+    fields |= {_BITS_PER_SAMPLE: (16,), _PHOTOMETRIC: (_BLACK_IS_ZERO,), _SAMPLES: (1,)}
+    for tag in (_STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES):
+        if tag in tags:
+            pieces = len(tags[tag]) // len(_bits(picture))
+            fields[tag] = tags[tag][plane * pieces : (plane + 1) * pieces]
+    # A directory of its own behind the file, for everything else stays where it is.
+    entries, values, start = b"", b"", len(data) + 2 + 12 * len(fields) + 4
+    for tag, numbers in sorted(fields.items()):
+        packed = struct.pack(f"{order}{len(numbers)}L", *numbers)
+        if len(numbers) > 1:
+            packed, values = struct.pack(order + "L", start + len(values)), values + packed
+        entries += struct.pack(order + "HHL", tag, TiffTags.LONG, len(numbers)) + packed
+    header = data[:2] + struct.pack(order + "HL", 42, len(data))
+    directory = struct.pack(order + "H", len(fields)) + entries + bytes(4) + values
+    grey = TiffImagePlugin.TiffImageFile(io.BytesIO(header + data[len(header) :] + directory))
+    grey.load()
+    return np.asarray(grey, np.uint16)
 
 
 def normal_grey(picture: ImageFile) -> Image.Image:

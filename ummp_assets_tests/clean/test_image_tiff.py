@@ -1,61 +1,55 @@
 """TIFFs of every kind of samples come out right by value, or are refused as a kind that is not read."""
 
+import io
 import struct
+import zlib
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
-from ummp_assets.clean.image_decode import DecodedImage, decode_image
 from ummp_assets.clean.image_stage import clean_images
-from ummp_assets.clean.refusals import Refusal
 from ummp_assets.reasons import Reason
-from ummp_assets.settings import ImageSettings, Settings
+from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
+from ummp_assets_tests.clean.pictures import decoded, encoded, refused
+from ummp_assets_tests.clean.samples import photograph
 
-RULES = ImageSettings(side_pixels=64, min_side_pixels=1, background=100)
 WIDTH, HEIGHT = 16, 16
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES, EXTRA, FORMAT = 258, 259, 262, 277, 284, 338, 339
-ROWS_PER_STRIP = 278
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED = 0, 1, 2, 5
+ORIENTATION, ROWS_PER_STRIP, PREDICTOR, TILE_WIDTH, TILE_LENGTH = 274, 278, 317, 322, 323
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED, YCBCR, CIELAB = 0, 1, 2, 5, 6, 8
 SIGNED, FLOATING = 2, 3
 
 RAMP = np.linspace(0, 65_535, WIDTH * HEIGHT).astype(np.uint16).reshape(HEIGHT, WIDTH)
 
 
-def tiff(samples: bytes, **changes: int | tuple[int, ...]) -> bytes:
-    """Return an uncompressed TIFF of 16 x 16 (TIFF 6.0, section 2), tags by name above."""
+def tiff(samples: bytes | list[bytes], **changes: int | tuple[int, ...]) -> bytes:
+    """Return a TIFF of 16 x 16 (TIFF 6.0, section 2), tags by name above; several pieces are strips or tiles. A tag
+    `HIGH_BYTES_FIRST` chooses the order."""
+    order = ">" if changes.pop("HIGH_BYTES_FIRST", 0) else "<"
     tags: dict[int, tuple[int, ...]] = {256: (WIDTH,), 257: (HEIGHT,), COMPRESSION: (1,), SAMPLES: (1,)}
-    tags[ROWS_PER_STRIP] = (HEIGHT,)
     for name, value in changes.items():
         tags[globals()[name]] = value if isinstance(value, tuple) else (value,)
-    planes = tags[SAMPLES][0] if tags.get(PLANES) == (2,) else 1
-    start = 8 + 2 + 12 * (len(tags) + 2) + 4
-    values_at, values = start, b""
-    tags[273], tags[279] = (0,) * planes, (len(samples) // planes,) * planes
-    samples_at = start + sum(4 * len(value) for value in tags.values() if len(value) > 1)
-    tags[273] = tuple(samples_at + plane * len(samples) // planes for plane in range(planes))
+    offsets, lengths = (273, 279) if 322 not in tags else (324, 325)
+    if offsets == 273:
+        tags.setdefault(ROWS_PER_STRIP, (HEIGHT,))
+    pieces = [samples] if isinstance(samples, bytes) else samples
+    tags[lengths] = tuple(len(piece) for piece in pieces)
+    values_at, values = 8 + 2 + 12 * (len(tags) + 1) + 4, b""
+    position = values_at + sum(4 * len(value) for value in [*tags.values(), tags[lengths]] if len(value) > 1)
+    tags[offsets] = tuple(position + sum(tags[lengths][:number]) for number in range(len(pieces)))
     entries = b""
     for tag, value in sorted(tags.items()):
-        packed = struct.pack(f"<{len(value)}I", *value)
+        packed = struct.pack(f"{order}{len(value)}I", *value)
         if len(value) > 1:
-            packed, values = struct.pack("<I", values_at + len(values)), values + packed
-        entries += struct.pack("<HHI", tag, 4, len(value)) + packed
-    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + values + samples
-
-
-def decoded(data: bytes) -> npt.NDArray[np.int64]:
-    image = decode_image(data, RULES)
-    assert isinstance(image, DecodedImage), image
-    return image.pixels.astype(np.int64)
-
-
-def refused(data: bytes) -> Refusal:
-    refusal = decode_image(data, RULES)
-    assert isinstance(refusal, Refusal)
-    return refusal
+            packed, values = struct.pack(order + "I", values_at + len(values)), values + packed
+        entries += struct.pack(order + "HHI", tag, 4, len(value)) + packed
+    header = (b"II" if order == "<" else b"MM") + struct.pack(order + "HIH", 42, 8, len(tags))
+    return header + entries + bytes(4) + values + b"".join(pieces)
 
 
 def packed_12_bits(samples: npt.NDArray[np.uint16]) -> bytes:
@@ -109,14 +103,82 @@ def test_cmyk_of_sixteen_bits_becomes_rgb() -> None:
 
 def test_planes_of_their_own_are_read_where_they_have_eight_bits() -> None:
     planes = np.stack([RAMP >> 8, RAMP[::-1] >> 8, RAMP >> 9]).astype(np.uint8)
-    pixels = decoded(tiff(planes.tobytes(), BITS=(8,) * 3, PHOTOMETRIC=RGB, SAMPLES=3, PLANES=2))
+    data = tiff([plane.tobytes() for plane in planes], BITS=(8,) * 3, PHOTOMETRIC=RGB, SAMPLES=3, PLANES=2)
+    pixels = decoded(data)
     np.testing.assert_array_equal(pixels, np.moveaxis(planes, 0, -1))
+
+
+@pytest.mark.parametrize("high_bytes_first", [0, 1])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_planes_of_sixteen_bits_are_read_one_by_one(has_alpha: bool, high_bytes_first: int) -> None:
+    planes = [RAMP, RAMP[::-1], RAMP // 2, np.full_like(RAMP, 13_107)][: 4 if has_alpha else 3]
+    tags: dict[str, int | tuple[int, ...]] = {"BITS": (16,) * len(planes), "SAMPLES": len(planes)}
+    tags |= {"PHOTOMETRIC": RGB, "PLANES": 2} | ({"EXTRA": 2} if has_alpha else {})
+    # Two strips a plane.
+    strips = [
+        half.astype(">u2" if high_bytes_first else "<u2").tobytes()
+        for plane in planes
+        for half in (plane[:8], plane[8:])
+    ]
+    pixels = decoded(tiff(strips, HIGH_BYTES_FIRST=high_bytes_first, ROWS_PER_STRIP=8, **tags))
+    expected = np.round(np.dstack(planes[:3]) / 257)
+    if has_alpha:
+        np.testing.assert_allclose(pixels, expected * 0.2 + 80, atol=1)
+    else:
+        np.testing.assert_array_equal(pixels, expected)
+
+
+def test_planes_in_compressed_tiles_are_turned_as_well() -> None:
+    planes = [RAMP, RAMP[::-1], RAMP // 2]
+    tags: dict[str, int | tuple[int, ...]] = {"BITS": (16,) * 3, "SAMPLES": 3, "PHOTOMETRIC": RGB, "PLANES": 2}
+    tags |= {"COMPRESSION": 8, "TILE_WIDTH": 16, "TILE_LENGTH": 16, "PREDICTOR": 2, "ORIENTATION": 6}
+    # What is stored is the difference from the pixel before.
+    tiles = [zlib.compress(np.diff(plane, axis=1, prepend=np.uint16(0)).tobytes()) for plane in planes]
+    pixels = decoded(tiff(tiles, **tags))
+    np.testing.assert_array_equal(pixels, np.rot90(np.round(np.dstack(planes) / 257), -1))
+    assert refused(tiff([tiles[0], tiles[1], tiles[2][:50]], **tags)).reason is Reason.CORRUPT_IMAGE
+
+
+@pytest.mark.parametrize("stored", [(0, 0, 0), (255, 0, 0), (153, 20, 30), (128, -30, 15), (180, 5, -30)])
+def test_lab_becomes_rgb(stored: tuple[int, int, int]) -> None:
+    data = tiff(np.array(stored).astype(np.uint8).tobytes() * 256, BITS=(8,) * 3, PHOTOMETRIC=CIELAB, SAMPLES=3)
+    # CIE 15:2004, section 8.2.1.1, and the matrix from XYZ of D50 to sRGB that Bruce Lindbloom publishes.
+    whiteness = (stored[0] / 2.55 + 16) / 116
+    roots = np.array([whiteness + stored[1] / 500, whiteness, whiteness - stored[2] / 200])
+    xyz = np.where(roots > 6 / 29, roots**3, 3 * (6 / 29) ** 2 * (roots - 4 / 29)) * (0.96422, 1, 0.82521)
+    light = np.array([[3.1339, -1.6169, -0.4906], [-0.9788, 1.9161, 0.0335], [0.0719, -0.229, 1.4052]]) @ xyz
+    colour = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0) ** (1 / 2.4) - 0.055)
+    np.testing.assert_allclose(decoded(data)[3, 3], colour, atol=2)
+
+
+def test_grey_that_is_multiplied_with_its_alpha_is_blended() -> None:
+    samples = np.zeros((HEIGHT, WIDTH, 2), np.uint8)
+    samples[...] = (40, 51)
+    pixels = decoded(tiff(samples.tobytes(), BITS=(8, 8), PHOTOMETRIC=BLACK_IS_ZERO, SAMPLES=2, EXTRA=1))
+    np.testing.assert_allclose(pixels, 200 * 0.2 + 100 * 0.8, atol=1)
+
+
+@pytest.mark.parametrize("mode", ["YCbCr", "1"])
+def test_damage_that_pillow_passes_over_is_corrupt(mode: str) -> None:
+    picture = Image.open(io.BytesIO(photograph("coffee.png"))).resize((120, 100)).convert(mode)
+    data = encoded(picture, "TIFF", compression="group4" if mode == "1" else "tiff_lzw")
+    decoded(data)
+    middle = len(data) // 2
+    assert refused(data[:middle] + b"\xa5" * 100 + data[middle + 100 :]).reason is Reason.CORRUPT_IMAGE
+
+
+def test_large_tiffs_whose_high_bytes_come_first_are_unsupported() -> None:
+    assert refused(b"MM\0+\0\x08\0\0" + bytes(100)).reason is Reason.UNSUPPORTED_IMAGE
 
 
 @pytest.mark.parametrize(
     ("kind", "tags"),
     [
-        ("16-bit colours in planes", {"BITS": (16,) * 3, "PHOTOMETRIC": RGB, "SAMPLES": 3, "PLANES": 2}),
+        ("grey in planes", {"BITS": (8, 8), "PHOTOMETRIC": BLACK_IS_ZERO, "SAMPLES": 2, "PLANES": 2, "EXTRA": 2}),
+        ("YCbCr in planes", {"BITS": (8,) * 3, "PHOTOMETRIC": YCBCR, "SAMPLES": 3, "PLANES": 2}),
+        ("planes by alpha", {"BITS": (16,) * 4, "PHOTOMETRIC": RGB, "SAMPLES": 4, "PLANES": 2, "EXTRA": 1}),
+        ("16-bit L*a*b*", {"BITS": (16,) * 3, "PHOTOMETRIC": CIELAB, "SAMPLES": 3}),
+        ("WebP", {"BITS": (8,) * 3, "PHOTOMETRIC": RGB, "SAMPLES": 3, "COMPRESSION": 50_001}),
         ("8 signed bits", {"BITS": 8, "PHOTOMETRIC": BLACK_IS_ZERO, "FORMAT": SIGNED}),
         ("16 signed bits", {"BITS": 16, "PHOTOMETRIC": BLACK_IS_ZERO, "FORMAT": SIGNED}),
         ("32 bits", {"BITS": 32, "PHOTOMETRIC": BLACK_IS_ZERO}),
