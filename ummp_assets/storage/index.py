@@ -146,6 +146,8 @@ class SqlIndex:
             raise IndexUnavailable(
                 f"the index at {self._address} cannot be made: {error}. Check UMMP_INDEX."
             ) from error
+        # Made once: it is as much work as a transaction.
+        self._reading_engine = self._engine.execution_options(reading=True)
         self._insert = sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
         self._made: set[sa.MetaData] = set()
         self.make_tables(_METADATA)
@@ -235,7 +237,8 @@ class SqlIndex:
 
     @contextmanager
     def transaction(self, *, reading: bool = False) -> Iterator[sa.Connection]:
-        with self._answering(), self._engine.execution_options(reading=reading).begin() as connection:
+        engine = self._reading_engine if reading else self._engine
+        with self._answering(), engine.begin() as connection:
             yield connection
 
     @contextmanager

@@ -31,6 +31,7 @@ _TAKEDOWNS = sa.Table(
 )
 
 _TARGETS_PER_STATEMENT = 2_000
+_FIRST = sa.select(sa.literal(1)).select_from(_TAKEDOWNS).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class TakedownIndex:
     def is_empty(self) -> bool:
         """Return whether nothing was ever taken down."""
         with self._index.transaction(reading=True) as connection:
-            return connection.execute(sa.select(sa.literal(1)).select_from(_TAKEDOWNS).limit(1)).scalar() is None
+            return connection.execute(_FIRST).scalar() is None
 
     def find(self, targets: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], TakedownEntry]:
         """Return by kind and target the first order for each of these exact targets that has one."""
