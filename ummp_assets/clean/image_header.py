@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import cast
@@ -22,7 +23,7 @@ from PIL.ImageFile import ImageFile
 
 from ummp_assets.clean.image_png import complete_header
 from ummp_assets.clean.image_profiles import find_profile, read_colour_code
-from ummp_assets.clean.image_tiff import find_unread_kind, is_read_whole_by_opencv, tile_pixels
+from ummp_assets.clean.image_tiff import describe_samples, find_unread_kind, is_read_whole_by_opencv, tile_pixels
 from ummp_assets.clean.refusals import Refusal, describe_error
 from ummp_assets.reasons import Reason
 
@@ -45,8 +46,11 @@ _MAX_READS = 100_000
 _PLAIN_COLOURS = ("YCbCr", "Gray", "RGB")
 _MAX_BRANDS_END = 256
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
-# What Pillow and libjpeg say of a file that is whole but of a kind that they do not read; how large Pillow calls one.
-_UNREAD_KIND = re.compile("unknown pixel mode|unsupported (bmp|jpeg)|cannot handle", re.IGNORECASE)
+# What Pillow, libjpeg and libavif say of a file that is whole but of a kind that they do not read; how large Pillow
+# calls one.
+_UNREAD_KIND = re.compile(
+    "unknown pixel mode|unsupported (bmp|jpeg|depth)|cannot handle|not implemented", re.IGNORECASE
+)
 _PIXELS = re.compile(r"\((\d+) pixels\)")
 # What the hungriest ways hold, measured: AVIF takes 11 bytes a pixel, 16-bit RGBA 20, twice of which is OpenCV's.
 _BYTES_PER_PIXEL, _BYTES_PER_WIDE_PIXEL = 12, 20
@@ -180,8 +184,13 @@ def read_image_header(data: bytes) -> ImageHeader | Refusal:
         detail = f"the {image_format} image is too large: {error}"
         return Refusal(Reason.TOO_MANY_PIXELS, detail, measured.get("pixels"), measured)
     except Exception as error:  # noqa: BLE001 - over damaged headers Pillow raises whatever its parsers meet
-        reason = Reason.UNSUPPORTED_IMAGE if is_of_unread_kind(error) else Reason.CORRUPT_IMAGE
-        return Refusal(reason, f"the {image_format} header cannot be read: {describe_error(error)}")
+        detail = f"the {image_format} header cannot be read: {describe_error(error)}"
+        if not is_of_unread_kind(error):
+            return Refusal(Reason.CORRUPT_IMAGE, detail)
+        if image_format is ImageFormat.TIFF:
+            with suppress(Exception):
+                detail = f"{describe_samples(data)} are not read"
+        return Refusal(Reason.UNSUPPORTED_IMAGE, detail)
 
 
 def is_of_unread_kind(error: Exception) -> bool:

@@ -11,8 +11,9 @@ from PIL.ImageFile import ImageFile
 
 __all__ = ["complete_header", "find_png_damage", "missing_row_bytes", "needed_chunks"]
 
-_SIGNATURE_BYTES = 8
-_BIT_DEPTH_OFFSET, _COLOUR_TYPE_OFFSET, _INTERLACE_OFFSET = 24, 25, 28
+_SIGNATURE_BYTES, _HEADER_BYTES = 8, 13
+_BIT_DEPTH_OFFSET, _COLOUR_TYPE_OFFSET, _METHODS_OFFSET, _INTERLACE_OFFSET = 24, 25, 26, 28
+_END = b"\0\0\0\0IEND\xaeB`\x82"
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _SAMPLES = {_GREY: 1, _RGB: 3, _PALETTE: 1, 4: 2, 6: 4}
 # Bytes of a transparent colour, by colour type (PNG, third edition, section 11.3.1.1).
@@ -26,8 +27,16 @@ _INFLATED_BYTES = 2**20
 
 def complete_header(picture: ImageFile, data: bytes) -> None:
     """Put among a PNG's facts what Pillow leaves out: `cicp` (section 11.3.2.6) and EXIF behind the pixels; and scale a
-    transparent grey of 2 or 4 bits as Pillow scales the pixels that it is looked for in."""
+    transparent grey of 2 or 4 bits as Pillow scales the pixels that it is looked for in.
+
+    Raises
+    ------
+    ValueError
+        The header is not the first chunk, and the only one of its name; or there are more chunks than anyone writes.
+    """
     for name, start, end in _chunks(data):
+        if (name == b"IHDR" and end - start == _HEADER_BYTES) != (start == _SIGNATURE_BYTES + 8):
+            raise ValueError(f"a chunk {name!r} of {end - start:,} bytes stands where it may not")
         if name == b"cICP":
             picture.info["cicp"] = data[start:end]
         if name == b"eXIf":
@@ -42,6 +51,8 @@ def find_png_damage(data: bytes) -> str | None:
 
     Pillow compares no checksum of pixels, and takes what it has when the file ends early.
     """
+    if data[_METHODS_OFFSET:_INTERLACE_OFFSET] != b"\0\0" or data[_INTERLACE_OFFSET] > 1:
+        return "its pixels are compressed, filtered or interlaced by a method that there is not"
     names = set()
     for name, start, end in _chunks(data):
         if end + 4 > len(data):
@@ -81,9 +92,9 @@ def needed_chunks(data: bytes) -> bytes:
     transparency_bytes = _TRANSPARENCY_BYTES.get(data[_COLOUR_TYPE_OFFSET])
     kept = [data[:_SIGNATURE_BYTES]]
     for name, start, end in _chunks(data):
-        if name in (b"IHDR", b"IDAT", b"IEND") or (name == b"tRNS" and end - start == transparency_bytes):
+        if name in (b"IHDR", b"IDAT") or (name == b"tRNS" and end - start == transparency_bytes):
             kept.append(data[start - 8 : end + 4])
-    return b"".join(kept)
+    return b"".join([*kept, _END])
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -77,8 +77,10 @@ def find_profile(picture: ImageFile, data: bytes, code: ColourCode | None) -> by
     """
     if code is not None and code.primaries in _PRIMARIES:
         return _made_profile(picture.mode, _PRIMARIES[code.primaries], _CURVES.get(code.transfer, SRGB_CURVE))
-    if embedded := picture.info.get("icc_profile"):
-        return bytes(embedded)
+    embedded = picture.info.get("icc_profile")
+    # A damaged TIFF may have a number there.
+    if embedded and isinstance(embedded, bytes):
+        return embedded
     if isinstance(picture, PngImagePlugin.PngImageFile):
         return _png_profile(picture)
     if isinstance(picture, BmpImagePlugin.BmpImageFile):

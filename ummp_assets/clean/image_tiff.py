@@ -12,6 +12,7 @@ from ummp_assets.clean.image_colour import eight_bits
 
 __all__ = [
     "decode_wide_planes",
+    "describe_samples",
     "find_missing_pieces",
     "find_unread_kind",
     "has_wide_planes",
@@ -26,8 +27,10 @@ _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
 _BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _ORIENTATION = 258, 259, 262, 266, 274
 _SAMPLES, _PLANES, _PREDICTOR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 277, 284, 317, 338, 339
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
-_SIGNED = 2
+_RANGELESS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 _OF_ITS_OWN = 2
+# BigTIFF's version, in the low byte.
+_BIG = 43
 _UNASSOCIATED_ALPHA = 2
 
 
@@ -38,14 +41,32 @@ def tile_pixels(picture: ImageFile) -> int:
     return int(picture.tag_v2.get(_TILE_WIDTH, 0)) * int(picture.tag_v2.get(_TILE_LENGTH, 0))
 
 
+def describe_samples(data: bytes) -> str:
+    """Return in words of what kind the samples are of a TIFF that Pillow does not open.
+
+    Raises
+    ------
+    Exception
+        Pillow cannot read the directory either.
+    """
+    header = data[: 16 if data[2] == _BIG else 8]
+    tags, file = TiffImagePlugin.ImageFileDirectory_v2(header), io.BytesIO(data)
+    file.seek(tags.next)
+    tags.load(file)
+    kinds = sorted({_RANGELESS.get(kind, "unsigned") for kind in tags.get(_SAMPLE_FORMAT, (1,))})
+    bits = "+".join(str(bits) for bits in tags.get(_BITS_PER_SAMPLE, (1,)))
+    return f"{' and '.join(kinds)} samples of {bits} bits with the photometric interpretation {tags.get(_PHOTOMETRIC)}"
+
+
 def find_unread_kind(picture: ImageFile) -> str | None:
     """Return in words which kind of samples keeps an image from being read right, or None."""
     if not isinstance(picture, TiffImagePlugin.TiffImageFile):
         return None
     tags = picture.tag_v2
-    if _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
+    kind = tags.get(_SAMPLE_FORMAT, (1,))[0]
+    if kind in _RANGELESS:
         # Pillow gives 8 signed bits out as if they were not, OpenCV 16.
-        return "signed samples have no defined range"
+        return f"{_RANGELESS[kind]} samples have no defined range"
     bits = _bits(picture)
     if tags.get(_PLANES) != _OF_ITS_OWN or len(bits) == 1 or has_wide_planes(picture):
         return None

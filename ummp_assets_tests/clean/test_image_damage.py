@@ -81,8 +81,9 @@ def noisy_files() -> list[bytes]:
     files.append(png(100, 100, 16, 2, rows, profile, png_chunk(b"tRNS", b"too short")))
     # A filter that there is not, more rows than the header says, less rows.
     files += [png(100, 100, 16, 2, changed) for changed in (b"\x63" + rows[1:], rows * 2, rows[:-601])]
-    # A chunk that claims more than there is, for which OpenCV makes room.
+    # A last chunk that is not empty; another that claims more than there is, for which OpenCV makes room.
     whole = png(100, 100, 16, 2, rows)
+    files.append(whole[:-12] + png_chunk(b"IEND", b"more"))
     files.append(whole[:33] + struct.pack(">I4s", 2**31 - 1, b"iCCP") + whole[33:])
     return files
 

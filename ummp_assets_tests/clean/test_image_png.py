@@ -98,6 +98,16 @@ def test_files_that_end_early_are_refused_wherever_they_end(bits: int) -> None:
     assert "checksum" in refused(whole[: -len(end) - 1] + b"\xab" + end).detail
 
 
+def test_headers_that_no_standard_has_are_refused() -> None:
+    whole = png(SIDE, SIDE, 16, RGB, rows_of(ramp(3, np.uint16)))
+    header, rest = whole[8:33], whole[33:]
+    for methods in (b"\1\0\0", b"\0\1\0", b"\0\0\2"):
+        changed = png_chunk(b"IHDR", header[8:18] + methods)
+        assert refused(whole[:8] + changed + rest).reason is Reason.CORRUPT_IMAGE
+    for chunks in (png_chunk(b"tEXt", b"a\0b") + header, header * 2, png_chunk(b"IHDR", header[8:21] + b"\0")):
+        assert refused(whole[:8] + chunks + rest).reason is Reason.CORRUPT_IMAGE
+
+
 def test_a_palette_that_is_missing_is_missed() -> None:
     assert "PLTE" in refused(png(SIDE, SIDE, 8, PALETTE, rows_of(ramp(1)))).detail
 

@@ -21,6 +21,7 @@ from ummp_assets_tests.clean.samples import photograph
 WIDTH, HEIGHT = 16, 16
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES, EXTRA, FORMAT = 258, 259, 262, 277, 284, 338, 339
 ORIENTATION, ROWS_PER_STRIP, PREDICTOR, TILE_WIDTH, TILE_LENGTH = 274, 278, 317, 322, 323
+PROFILE = 34_675
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED, YCBCR, CIELAB = 0, 1, 2, 5, 6, 8
 SIGNED, FLOATING = 2, 3
 
@@ -167,6 +168,12 @@ def test_damage_that_pillow_passes_over_is_corrupt(mode: str) -> None:
     assert refused(data[:middle] + b"\xa5" * 100 + data[middle + 100 :]).reason is Reason.CORRUPT_IMAGE
 
 
+def test_a_number_in_the_place_of_a_profile_is_none() -> None:
+    # As many zeros were made room for.
+    data = tiff(RAMP.tobytes(), BITS=16, PHOTOMETRIC=BLACK_IS_ZERO, PROFILE=2**31)
+    np.testing.assert_array_equal(decoded(data)[..., 0], np.round(RAMP / 257))
+
+
 def test_large_tiffs_whose_high_bytes_come_first_are_unsupported() -> None:
     assert refused(b"MM\0+\0\x08\0\0" + bytes(100)).reason is Reason.UNSUPPORTED_IMAGE
 
@@ -192,6 +199,19 @@ def test_large_tiffs_whose_high_bytes_come_first_are_unsupported() -> None:
 def test_kinds_that_are_not_read_are_unsupported_and_not_corrupt(kind: str, tags: dict[str, int]) -> None:
     refusal = refused(tiff(bytes(16 * 16 * 16), **tags))
     assert refusal.reason is Reason.UNSUPPORTED_IMAGE, (kind, refusal.detail)
+
+
+@pytest.mark.parametrize(
+    ("word", "tags"),
+    [
+        ("floating-point", {"BITS": (32,) * 3, "PHOTOMETRIC": RGB, "SAMPLES": 3, "FORMAT": (FLOATING,) * 3}),
+        ("floating-point", {"BITS": 32, "PHOTOMETRIC": BLACK_IS_ZERO, "FORMAT": FLOATING}),
+        ("16+16+16 bits", {"BITS": (16,) * 3, "PHOTOMETRIC": CIELAB, "SAMPLES": 3}),
+        ("photometric interpretation 5", {"BITS": (8,) * 5, "PHOTOMETRIC": SEPARATED, "SAMPLES": 5, "EXTRA": 2}),
+    ],
+)
+def test_the_sentence_names_what_is_not_read(word: str, tags: dict[str, int]) -> None:
+    assert word in refused(tiff(bytes(16 * 16 * 16), **tags)).detail
 
 
 def test_missing_strips_are_refused() -> None:
