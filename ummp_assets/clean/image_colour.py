@@ -23,6 +23,8 @@ _CONVERTIBLE = frozenset(
 )
 # A strip is converted at a time: three whole copies of a large image would take more memory than the image.
 _STRIP_PIXELS = 1_000_000
+# Those of printers have up to some megabytes, all others some kilobytes.
+_SMALL_PROFILE_BYTES = 2**18
 
 
 def convert_picture(picture: Image.Image, icc_profile: bytes | None, background: int) -> Pixels | Refusal:
@@ -80,13 +82,18 @@ def eight_bits(samples: npt.NDArray[np.uint16]) -> Pixels:
     return np.asarray(cv2.convertScaleAbs(samples, alpha=1 / 257), np.uint8)
 
 
-@lru_cache(maxsize=64)
 def srgb_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Return the transform from a profile to sRGB, or None where there is nothing to do.
 
     That is the case for profiles that say they are sRGB, for broken ones (browsers ignore them as well), and for those
     of another colour space than the pixels.
     """
+    # Sixty-four profiles as large as a file may be would take 2 GB.
+    build = _remembered_transform if len(icc_profile) <= _SMALL_PROFILE_BYTES else _large_transform
+    return build(icc_profile, mode)
+
+
+def _build_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
         description = ImageCms.getProfileDescription(profile)
@@ -95,6 +102,10 @@ def srgb_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform 
         return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
+
+
+_remembered_transform = lru_cache(maxsize=64)(_build_transform)
+_large_transform = lru_cache(maxsize=4)(_build_transform)
 
 
 def _convert_strip(strip: Image.Image, icc_profile: bytes | None, background: int) -> Pixels:

@@ -192,6 +192,8 @@ def _decode_by_opencv(header: ImageHeader, data: bytes, settings: ImageSettings)
     if header.picture is not None:
         # Pillow's own copy of the pixels is not needed any more.
         header.picture.close()
+    # It writes hundreds of lines about one damaged TIFF. For the whole process: others may be decoding at any time.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None:
         return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} data cannot be decoded")

@@ -1,7 +1,9 @@
 """What an image's header says, read before anything is decoded."""
 
 import io
+import logging
 import re
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -56,6 +58,10 @@ _PIXELS = re.compile(r"\((\d+) pixels\)")
 _BYTES_PER_PIXEL, _BYTES_PER_WIDE_PIXEL = 12, 20
 # With more, a stage could not stay below 1 GB; of larger pictures, which are shrunk most, the high bytes do.
 _MAX_WIDE_PIXELS = 2**24
+
+# Pillow warns of odd metadata and logs damage as errors; where nobody asked for either, Python would print it.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
 
 
 class ImageFormat(StrEnum):

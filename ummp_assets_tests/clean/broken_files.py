@@ -220,6 +220,12 @@ def _impossible_images() -> Iterator[BrokenFile]:
     yield BrokenFile("png of 1 x 100000", thread, frozenset({Reason.IMAGE_TOO_SMALL}))
     yield BrokenFile("png without pixels", _png(64, 64, 8, 2, b""), nothing)
     yield BrokenFile("png with too few pixels", _png(64, 64, 8, 2, zlib.compress(bytes(500))), nothing)
+    row = b"\0" + bytes([200] * 192)
+    yield BrokenFile("png that ends between two rows", _png(64, 64, 8, 2, zlib.compress(row * 32)), nothing)
+    yield BrokenFile("png without an end", _png(64, 64, 8, 2, zlib.compress(row * 64))[:-12], nothing)
+    fax = io.BytesIO()
+    Image.open(io.BytesIO(photograph("coffee.png"))).convert("1").save(fax, "TIFF", compression="group4")
+    yield BrokenFile("tiff of a damaged fax", _patched(fax.getvalue(), 9_000, b"\xa5" * 100), nothing)
     yield BrokenFile("png of 17 bits", _png(64, 64, 17, 2, zlib.compress(bytes(20_000))), nothing)
     yield BrokenFile("tiff that ends in itself", b"II*\0\x08\0\0\0" + b"\0\0" + b"\x08\0\0\0", nothing)
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ummp_assets.clean.image_stage import clean_images
+from ummp_assets.clean.image_stage import STAGE, clean_images
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
+from ummp_assets.storage.stages import stage_path
 from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
 from ummp_assets_tests.clean.pictures import decoded, encoded, png, png_chunk, refused
 from ummp_assets_tests.clean.samples import photograph
@@ -71,6 +72,9 @@ def noisy_files() -> list[bytes]:
         files.append(data[:2_000] + bytes(200) + data[2_200:])
     wide = cv2.imencode(".tiff", np.asarray(coffee, np.uint16) * 257)[1].tobytes()
     files.append(wide[:2_000] + b"\xff" * 200 + wide[2_200:])
+    # Metadata that OpenCV cannot read, of a whole picture: OpenCV writes no orientation, and the planar configuration
+    # becomes a date beyond the end.
+    files.append(wide.replace(struct.pack("<HHIHH", 284, 3, 1, 1, 0), struct.pack("<HHII", 306, 2, 100, 1 << 20)))
     # So many samples a pixel that Pillow logs it as an error.
     tags = encoded(coffee, "TIFF")
     many = struct.pack("<HHIHH", 277, 3, 1, 3, 0)
@@ -88,10 +92,14 @@ def noisy_files() -> list[bytes]:
     return files
 
 
+@pytest.mark.parametrize("is_isolated", [False, True])
 def test_nothing_is_written_to_the_terminal_about_pictures(
-    store: ObjectStore, index: Index, settings: Settings, capfd: pytest.CaptureFixture[str]
+    store: ObjectStore, index: Index, settings: Settings, capfd: pytest.CaptureFixture[str], is_isolated: bool
 ) -> None:
     files = noisy_files()
+    if is_isolated:
+        # As after the death of a process: in child processes.
+        store.write(stage_path(STAGE, BATCH, "unfinished"), b"")
     put_downloads(store, [raw_row(number, data, modality="image") for number, data in enumerate(files)])
     manifest = clean_images(store, index, settings, BATCH)
     assert manifest.numbers["samples_in"] == len(files)

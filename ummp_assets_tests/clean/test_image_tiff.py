@@ -3,19 +3,22 @@
 import io
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from ummp_assets.clean.image_decode import DecodedImage, decode_image
 from ummp_assets.clean.image_stage import clean_images
+from ummp_assets.clean.refusals import Refusal
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import Settings
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets_tests.clean.downloads import BATCH, put_downloads, raw_row
-from ummp_assets_tests.clean.pictures import decoded, encoded, refused
+from ummp_assets_tests.clean.pictures import RULES, decoded, encoded, refused
 from ummp_assets_tests.clean.samples import photograph
 
 WIDTH, HEIGHT = 16, 16
@@ -159,13 +162,21 @@ def test_grey_that_is_multiplied_with_its_alpha_is_blended() -> None:
     np.testing.assert_allclose(pixels, 200 * 0.2 + 100 * 0.8, atol=1)
 
 
+def with_damage(tiff: bytes) -> bytes:
+    middle = len(tiff) // 2
+    return tiff[:middle] + b"\xa5" * 100 + tiff[middle + 100 :]
+
+
 @pytest.mark.parametrize("mode", ["YCbCr", "1"])
 def test_damage_that_pillow_passes_over_is_corrupt(mode: str) -> None:
     picture = Image.open(io.BytesIO(photograph("coffee.png"))).resize((120, 100)).convert(mode)
-    data = encoded(picture, "TIFF", compression="group4" if mode == "1" else "tiff_lzw")
-    decoded(data)
-    middle = len(data) // 2
-    assert refused(data[:middle] + b"\xa5" * 100 + data[middle + 100 :]).reason is Reason.CORRUPT_IMAGE
+    whole = encoded(picture, "TIFF", compression="group4" if mode == "1" else "tiff_lzw")
+    # Four at a time: what is said of one is not said of its neighbours.
+    with ThreadPoolExecutor(4) as executor:
+        verdicts = list(executor.map(lambda data: decode_image(data, RULES), [whole, with_damage(whole)] * 20))
+    assert all(isinstance(verdict, DecodedImage) for verdict in verdicts[::2])
+    assert {verdict.reason for verdict in verdicts[1::2] if isinstance(verdict, Refusal)} == {Reason.CORRUPT_IMAGE}
+    assert all(isinstance(verdict, Refusal) for verdict in verdicts[1::2])
 
 
 def test_a_number_in_the_place_of_a_profile_is_none() -> None:

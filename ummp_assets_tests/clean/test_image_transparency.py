@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ummp_assets_tests.clean.pictures import BLUE, RED, decoded, encoded, png_chunk
+from ummp_assets_tests.clean.pictures import BLUE, RED, decoded, encoded, png, png_chunk
 
 
 def test_transparency_is_blended_with_the_background() -> None:
@@ -63,11 +63,25 @@ def test_sixteen_bit_transparency_is_blended() -> None:
     assert (pixels[8:] == 100).all()
 
 
+def test_sixteen_bit_grey_with_alpha_is_blended() -> None:
+    rows = (b"\0" + struct.pack(">4H", 257 * 200, 65_535, 257 * 200, 257 * 51)) * 4
+    pixels = decoded(png(2, 4, 16, 4, rows))
+    assert (pixels[:, 0] == 200).all()
+    assert (pixels[:, 1] == 120).all()
+
+
+def test_a_transparent_colour_of_sixteen_bits_is_told_from_its_neighbours() -> None:
+    rows = (b"\0" + struct.pack(">6H", 5_000, 6_000, 7_000, 5_000, 6_000, 7_001)) * 4
+    pixels = decoded(png(2, 4, 16, 2, rows, png_chunk(b"tRNS", struct.pack(">3H", 5_000, 6_000, 7_000))))
+    assert (pixels[:, 0] == 100).all()
+    assert (pixels[:, 1] == (19, 23, 27)).all()
+
+
 def test_a_transparent_grey_of_sixteen_bits_is_background() -> None:
     samples = np.full((16, 16), 1_000, np.uint16)
     # These differ by less than eight bits tell apart.
     samples[8:] = 1_001
-    png = cv2.imencode(".png", samples)[1].tobytes()
-    pixels = decoded(png[:33] + png_chunk(b"tRNS", struct.pack(">H", 1_000)) + png[33:])
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    pixels = decoded(png(16, 16, 16, 0, rows, png_chunk(b"tRNS", struct.pack(">H", 1_000))))
     assert (pixels[:8] == 100).all()
     assert (pixels[8:] == 4).all()
