@@ -209,7 +209,8 @@ class TextSettings(BaseModel):
         description="Kinds that are replaced by placeholders such as <email>; none: the text stays as it is.",
     )
     near_duplicate_similarity: Annotated[float, Field(ge=0.5, le=1)] | None = Field(
-        0.8, description="Texts whose estimated Jaccard similarity is at least this are near duplicates."
+        0.8,
+        description="Texts whose estimated Jaccard similarity is at least this are near duplicates; null: none are.",
     )
     tokenizer: str = Field(
         "cl100k_base", description="Vocabulary: cl100k_base, o200k_base, or the path of a Hugging Face tokenizer.json."
@@ -245,7 +246,8 @@ class ImageSettings(BaseModel):
         False, description="Also store each image as float32, less its channels' mean, over their standard deviation."
     )
     near_duplicate_bits: Annotated[int, Field(ge=0, le=4)] | None = Field(
-        4, description="Images whose 64-bit perceptual hashes differ in at most so many bits are near duplicates."
+        4,
+        description="Images whose hashes of 64 bits differ in at most so many are near duplicates; null: none are.",
     )
 
 
@@ -361,7 +363,12 @@ class Settings(BaseSettings):
     """All settings of one deployment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="UMMP_", env_nested_delimiter="__", env_ignore_empty=True, frozen=True, extra="ignore"
+        env_prefix="UMMP_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        env_parse_none_str="null",
+        frozen=True,
+        extra="ignore",
     )
 
     home: Path = Field(

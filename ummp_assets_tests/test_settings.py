@@ -141,6 +141,15 @@ def test_json_values_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.fetch.allowed_roots == ("/data", "s3://bucket")
 
 
+def test_null_switches_off_what_may_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UMMP_CLEAN__IMAGE__NEAR_DUPLICATE_BITS", "null")
+    monkeypatch.setenv("UMMP_CLEAN__TEXT__NEAR_DUPLICATE_SIMILARITY", "null")
+
+    clean = load_settings().clean
+
+    assert (clean.image.near_duplicate_bits, clean.text.near_duplicate_similarity) == (None, None)
+
+
 @pytest.mark.parametrize("variable", ["UMMP_HOME", "UMMP_STORE", "UMMP_INDEX", "UMMP_KAFKA_BOOTSTRAP_SERVERS"])
 def test_empty_variable_is_as_good_as_none(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "")

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -106,9 +107,12 @@ def _rows(prefix: str, model: type[BaseModel], values: BaseModel, separator: str
 
 
 def _bounds(field: FieldInfo) -> str:
+    # Of a number that may be none, they stand with the number.
+    parts = get_args(field.annotation) if NoneType in get_args(field.annotation) else ()
+    limits = [limit for part in parts for given in getattr(part, "__metadata__", ()) for limit in given.metadata]
     found = [
         pattern.format(f"`{limit}`" if name == "pattern" else f"{limit:,}")
-        for item in field.metadata
+        for item in [*field.metadata, *limits]
         for name, pattern in _BOUNDS.items()
         if (limit := getattr(item, name, None)) is not None
     ]
