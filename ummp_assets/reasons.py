@@ -247,7 +247,7 @@ class Reason(StrEnum):
     UNSUPPORTED_IMAGE = (
         "unsupported_image",
         Outcome.DEAD,
-        "The bytes are of no image format that UMMP reads, or of a kind of pixels without a defined range.",
+        "The bytes are of no image format that UMMP reads, or of a kind of pixels that it does not.",
     )
     IMAGE_BYTES_OVER_LIMIT = "image_bytes_over_limit", Outcome.FILTERED, "The image file is larger than max_bytes."
     TOO_MANY_PIXELS = "too_many_pixels", Outcome.FILTERED, "The image has more pixels than max_pixels."

@@ -51,7 +51,7 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 # What Pillow, libjpeg and libavif say of a file that is whole but of a kind that they do not read; how large Pillow
 # calls one.
 _UNREAD_KIND = re.compile(
-    "unknown pixel mode|unsupported (bmp|jpeg|depth)|cannot handle|not implemented", re.IGNORECASE
+    "unknown pixel mode|unsupported (bmp|jpeg|depth|color)|cannot handle|not implemented", re.IGNORECASE
 )
 _PIXELS = re.compile(r"\((\d+) pixels\)")
 # What the hungriest ways hold, measured: AVIF takes 11 bytes a pixel, 16-bit RGBA 20, twice of which is OpenCV's.
@@ -131,7 +131,8 @@ def sniff_image_format(data: bytes) -> ImageFormat | None:
     """Return the format that the first bytes announce; names and media types are never believed."""
     if data.startswith(b"\xff\xd8\xff"):
         return ImageFormat.JPEG
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+    # Xcode writes PNGs that only Apple's own readers read, and marks them by a first chunk CgBI.
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] != b"CgBI":
         return ImageFormat.PNG
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return ImageFormat.WEBP

@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 # TIFF 6.0, sections 8, 15 and 18 to 20.
+_SUBFILE_TYPE, _IS_REDUCED = 254, 1
 _WIDTH, _LENGTH, _STRIP_OFFSETS, _STRIP_BYTES, _ROWS_PER_STRIP = 256, 257, 273, 279, 278
 _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
 _BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _ORIENTATION = 258, 259, 262, 266, 274
@@ -63,6 +64,9 @@ def find_unread_kind(picture: ImageFile) -> str | None:
     if not isinstance(picture, TiffImagePlugin.TiffImageFile):
         return None
     tags = picture.tag_v2
+    if tags.get(_SUBFILE_TYPE, 0) & _IS_REDUCED:
+        # As in the raw photographs of cameras, which are TIFFs: the picture itself is elsewhere, and no colours yet.
+        return "the first picture is a thumbnail of another one, as in raw photographs"
     kind = tags.get(_SAMPLE_FORMAT, (1,))[0]
     if kind in _RANGELESS:
         # Pillow gives 8 signed bits out as if they were not, OpenCV 16.

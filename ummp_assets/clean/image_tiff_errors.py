@@ -67,7 +67,7 @@ def _handle(module: bytes | None, text_format: bytes | None, values: int | None)
     errors = getattr(_decoding, "errors", None)
     if errors is not None:
         text = ctypes.create_string_buffer(_MAX_TEXT_BYTES)
-        ctypes.pythonapi.PyOS_vsnprintf(text, ctypes.c_size_t(len(text)), text_format, ctypes.c_void_p(values))
+        ctypes.pythonapi.PyOS_vsnprintf(text, ctypes.c_size_t(len(text)), text_format or b"", ctypes.c_void_p(values))
         errors.add(module or b"", text.value)
 
 

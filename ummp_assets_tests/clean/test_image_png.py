@@ -108,6 +108,12 @@ def test_headers_that_no_standard_has_are_refused() -> None:
         assert refused(whole[:8] + chunks + rest).reason is Reason.CORRUPT_IMAGE
 
 
+def test_pngs_of_apple_only_are_unsupported() -> None:
+    whole = png(SIDE, SIDE, 8, RGB, rows_of(ramp(3)))
+    own = whole[:8] + png_chunk(b"CgBI", b"P\0\x20\6") + whole[8:]
+    assert refused(own).reason is Reason.UNSUPPORTED_IMAGE
+
+
 def test_a_palette_that_is_missing_is_missed() -> None:
     assert "PLTE" in refused(png(SIDE, SIDE, 8, PALETTE, rows_of(ramp(1)))).detail
 

@@ -24,7 +24,7 @@ from ummp_assets_tests.clean.samples import photograph
 WIDTH, HEIGHT = 16, 16
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES, EXTRA, FORMAT = 258, 259, 262, 277, 284, 338, 339
 ORIENTATION, ROWS_PER_STRIP, PREDICTOR, TILE_WIDTH, TILE_LENGTH = 274, 278, 317, 322, 323
-PROFILE = 34_675
+SUBFILE, PROFILE = 254, 34_675
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED, YCBCR, CIELAB = 0, 1, 2, 5, 6, 8
 SIGNED, FLOATING = 2, 3
 
@@ -195,6 +195,7 @@ def test_large_tiffs_whose_high_bytes_come_first_are_unsupported() -> None:
         ("grey in planes", {"BITS": (8, 8), "PHOTOMETRIC": BLACK_IS_ZERO, "SAMPLES": 2, "PLANES": 2, "EXTRA": 2}),
         ("YCbCr in planes", {"BITS": (8,) * 3, "PHOTOMETRIC": YCBCR, "SAMPLES": 3, "PLANES": 2}),
         ("planes by alpha", {"BITS": (16,) * 4, "PHOTOMETRIC": RGB, "SAMPLES": 4, "PLANES": 2, "EXTRA": 1}),
+        ("a raw photograph's thumbnail", {"BITS": 8, "PHOTOMETRIC": BLACK_IS_ZERO, "SUBFILE": 1}),
         ("16-bit L*a*b*", {"BITS": (16,) * 3, "PHOTOMETRIC": CIELAB, "SAMPLES": 3}),
         ("WebP", {"BITS": (8,) * 3, "PHOTOMETRIC": RGB, "SAMPLES": 3, "COMPRESSION": 50_001}),
         ("8 signed bits", {"BITS": 8, "PHOTOMETRIC": BLACK_IS_ZERO, "FORMAT": SIGNED}),
