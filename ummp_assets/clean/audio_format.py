@@ -19,6 +19,8 @@ _AIFF_CODECS = frozenset(
     b"NONE sowt twos raw  fl32 FL32 fl64 FL64 ulaw ULAW alaw ALAW ima4 GSM  in24 in32 ni24 42ni 23ni".split(b" ")
 )
 _OGG_CODECS = (b"\x01vorbis", b"OpusHead")
+# Of the flags in a page's sixth byte.
+_END_OF_STREAM = 4
 # A header of 27 bytes, 255 lengths and as many segments of 255 bytes.
 _MAX_PAGE_BYTES = 27 + 255 + 255 * 255
 _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
@@ -107,7 +109,12 @@ def _missing_samples(data: bytes | memoryview, name: bytes, byte_order: str) -> 
 
 
 def _missing_page(data: bytes | memoryview) -> str | None:
-    """Check that the last page is whole: RFC 3533, section 6."""
+    """Check that the last page is whole and ends its stream: RFC 3533, section 6.
+
+    Every logical stream ends with a page that says so, each link of a chain and each stream that others are
+    interleaved with, too; RFC 7845, section 3, calls one without it truncated. A chain that was cut between two of its
+    links ends as it should, and passes.
+    """
     tail = bytes(data[-_MAX_PAGE_BYTES:])
     page = tail.rfind(b"OggS")
     if page < 0:
@@ -117,4 +124,4 @@ def _missing_page(data: bytes | memoryview) -> str | None:
     sizes = tail[page + 27 : page + 27 + segments]
     if len(sizes) < segments or page + 27 + segments + sum(sizes) > len(tail):
         return "the last page is incomplete"
-    return None
+    return None if tail[page + 5] & _END_OF_STREAM else "the last page does not end the stream"
