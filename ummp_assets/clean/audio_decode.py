@@ -1,6 +1,7 @@
 """From bytes to mono samples at one rate, within limits, a block at a time."""
 
 import math
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -85,8 +86,8 @@ def _read(source: AudioSource, audio_format: AudioFormat, settings: AudioSetting
         return Refusal(Reason.CORRUPT_AUDIO, f"a sample rate of {rate_hz} Hz")
     if announced is not None and (refusal := _too_long(announced / rate_hz, settings)):
         return refusal
-    mixer, clips = Mixer(source.channels), ClipCounter(source.largest_sample)
-    resampler = soxr.ResampleStream(rate_hz, settings.sample_rate_hz, 1, dtype="float32", quality="HQ")
+    clips, mixer = ClipCounter(source.largest_sample), _tools.mixer
+    resampler = _tools.resampler(rate_hz, settings.sample_rate_hz)
     waveform = _Waveform(None if announced is None else math.ceil(announced * settings.sample_rate_hz / rate_hz))
     frames = 0
     for block in source.blocks:
@@ -96,8 +97,10 @@ def _read(source: AudioSource, audio_format: AudioFormat, settings: AudioSetting
         clips.add(block)
         if not clips.is_plausible:
             return Refusal(Reason.CORRUPT_AUDIO, "some samples are not finite, or absurdly large")
-        waveform.append(resampler.resample_chunk(mixer.mix(block)))
-    waveform.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
+        mono = mixer.mix(block)
+        waveform.append(mono if resampler is None else resampler.resample_chunk(mono))
+    if resampler is not None:
+        waveform.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
     if announced is not None and frames < announced - source.slack_frames:
         detail = f"the {audio_format} file is truncated: {frames:,} of {announced:,} frames are there"
         return Refusal(Reason.CORRUPT_AUDIO, detail)
@@ -107,6 +110,29 @@ def _read(source: AudioSource, audio_format: AudioFormat, settings: AudioSetting
     if refusal := first_broken(measured, LIMITS, settings):
         return replace(refusal, measurements=measured)
     return DecodedAudio(samples, rate_hz, source.channels, audio_format, measured)
+
+
+class _Tools(threading.local):
+    """What each thread keeps from recording to recording, for a batch is mostly of one rate: made anew for each, this
+    and what it decodes into cost an eighth of the time on two cores."""
+
+    def __init__(self) -> None:
+        self.mixer = Mixer()
+        self._rates_hz = (0, 0)
+        self._resampler: soxr.ResampleStream | None = None
+
+    def resampler(self, source_rate_hz: int, rate_hz: int) -> soxr.ResampleStream | None:
+        """Return None for a recording that has the rate already."""
+        if source_rate_hz == rate_hz:
+            return None
+        if self._resampler is None or self._rates_hz != (source_rate_hz, rate_hz):
+            self._resampler = soxr.ResampleStream(source_rate_hz, rate_hz, 1, dtype="float32", quality="HQ")
+            self._rates_hz = (source_rate_hz, rate_hz)
+        self._resampler.clear()
+        return self._resampler
+
+
+_tools = _Tools()
 
 
 class _Waveform:

@@ -19,9 +19,8 @@ class Mixer:
     once instead of for each: 0.4 instead of 0.9 ms for 20 s of stereo in 16 bits at 44.1 kHz.
     """
 
-    def __init__(self, channels: int) -> None:
-        self._rows = max(1, _MULTIPLICATIONS_AT_ONCE // channels)
-        self._floats: Samples = np.empty((0, channels), np.float32)
+    def __init__(self) -> None:
+        self._floats: Samples = np.empty(0, np.float32)
         self._mono: Samples = np.empty(0, np.float32)
 
     def mix(self, block: Samples | npt.NDArray[np.int16]) -> Samples:
@@ -37,19 +36,27 @@ class Mixer:
         [shape=(frames,)]
         """
         frames, channels = block.shape
+        full_scale = _INT16_FULL_SCALE if block.dtype == np.int16 else 1
+        if channels == 1 and full_scale == 1:
+            return np.asarray(block[:, 0], np.float32)
         if frames > len(self._mono):
             self._mono = np.empty(frames, np.float32)
-        full_scale = 1
-        if block.dtype == np.int16:
-            full_scale = _INT16_FULL_SCALE
-            if frames > len(self._floats):
-                self._floats = np.empty((frames, channels), np.float32)
-            self._floats[:frames] = block
-            block = self._floats[:frames]
-        weights = np.full((channels, 1), 1 / (full_scale * channels), np.float32)
         mono = self._mono[:frames]
-        whole = frames // self._rows * self._rows
-        stack = block[:whole].reshape(-1, self._rows, channels)
-        np.matmul(stack, weights, out=mono[:whole].reshape(-1, self._rows, 1))
-        np.matmul(block[whole:], weights[:, 0], out=mono[whole:])
+        if channels == 1:
+            return np.multiply(block[:, 0], np.float32(1 / full_scale), out=mono)
+        if block.dtype == np.int16:
+            block = self._as_floats(block)
+        weights = np.full((channels, 1), 1 / (full_scale * channels), np.float32)
+        rows = max(1, _MULTIPLICATIONS_AT_ONCE // channels)
+        whole = frames // rows * rows
+        np.matmul(block[:whole].reshape(-1, rows, channels), weights, out=mono[:whole].reshape(-1, rows, 1))
+        if whole < frames:
+            np.matmul(block[whole:], weights[:, 0], out=mono[whole:])
         return mono
+
+    def _as_floats(self, block: Samples | npt.NDArray[np.int16]) -> Samples:
+        if block.size > len(self._floats):
+            self._floats = np.empty(block.size, np.float32)
+        floats = self._floats[: block.size].reshape(block.shape)
+        floats[:] = block
+        return floats

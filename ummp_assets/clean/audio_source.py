@@ -7,9 +7,11 @@ Vorbis and 10 for MP3; FFmpeg by PyAV 18, 16 and 14, in a thousand calls that ho
 """
 
 import io
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +24,9 @@ __all__ = ["AudioSource", "open_source"]
 
 Samples = npt.NDArray[np.float32] | npt.NDArray[np.int16]
 
-# Half of a second-level cache of 2 MB, with the mixer's memory. Smaller blocks take as long on one core; on two, the
-# threads wait for the interpreter lock twice as often: 4.8 instead of 5.2 ms a recording of 20 s.
-_BLOCK_SAMPLES = 1 << 18
+# Smaller blocks take as long on one core; on two, the threads wait for the interpreter lock more often: a quarter of
+# this takes 5.8 instead of 4.9 ms for a recording of 20 s.
+_BLOCK_SAMPLES = 1 << 20
 _INT16_SUBTYPES = ("PCM_16", "PCM_S8", "PCM_U8")
 # Eight bits end one step below full scale, the companded ones (ITU-T G.711) where their largest code stands.
 _LARGEST_SAMPLES = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "ULAW": 32_124 / 32_768, "ALAW": 32_256 / 32_768}
@@ -90,6 +92,23 @@ def open_source(data: bytes | memoryview, audio_format: AudioFormat) -> Iterator
         )
 
 
+class _Memory(threading.local):
+    """The block that each thread decodes into, kept from file to file: see `audio_decode.py`."""
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def block(self, channels: int, dtype: np.dtype[Any]) -> Samples:
+        frames = max(1, _BLOCK_SAMPLES // channels)
+        size = frames * channels * dtype.itemsize
+        if size > len(self._bytes):
+            self._bytes = np.empty(size, np.uint8)
+        return self._bytes[:size].view(dtype).reshape(frames, channels)
+
+
+_memory = _Memory()
+
+
 class _LenientBytes(io.BytesIO):
     """Bytes that answer a seek to before their beginning, which damaged headers cause, by staying where they are: an
     exception could not pass through libsndfile, and would be printed for each."""
@@ -119,7 +138,7 @@ def _cut_blocks(samples: npt.NDArray[np.int16]) -> Iterator[Samples]:
 def _read_blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
     # libsndfile takes 3.8 ms to make floats of 30 s in stereo, and 0.2 ms to hand out what it read.
     dtype = np.dtype(np.int16 if file.subtype in _INT16_SUBTYPES else np.float32)
-    buffer = np.empty((max(1, _BLOCK_SAMPLES // file.channels), file.channels), dtype)
+    buffer = _memory.block(file.channels, dtype)
     while True:
         block = file.read(len(buffer), dtype=dtype.name, always_2d=True, out=buffer)
         if len(block):

@@ -36,6 +36,8 @@ _CHUNK_ROWS = 4
 _CHUNK_RAW_BYTES = 256 * 2**10
 _MEMORY_BYTES = 640 * 2**20
 _CHUNKS_BESIDE_WORKERS = 2
+# What a thread keeps: a block as decoded, as floats and as their mean, and the resampler's.
+_WORKER_BYTES = 16 * 2**20
 # Of files that are read whole and decoded: two of 230 MB at once take a stage to 1,030 MB, and 16 cores would to 4 GB.
 _READING = MemoryGate(256 * 2**20)
 
@@ -66,9 +68,10 @@ def clean_audio(store: ObjectStore, index: Index, settings: Settings, batch: str
         max_chunk_bytes=_CHUNK_RAW_BYTES,
         chunks_ahead=_CHUNKS_BESIDE_WORKERS,
     )
-    # With the default of ten minutes 14 chunks fit, and so many cores are used.
+    # With the default of ten minutes, ten cores are used.
     longest_bytes = int(4 * rules.max_seconds * rules.sample_rate_hz)
-    workers = max(1, min(available_cores(), _MEMORY_BYTES // longest_bytes - _CHUNKS_BESIDE_WORKERS))
+    memory_bytes = _MEMORY_BYTES - _CHUNKS_BESIDE_WORKERS * longest_bytes
+    workers = max(1, min(available_cores(), memory_bytes // (longest_bytes + _WORKER_BYTES)))
     with (
         ThreadPoolExecutor(workers, thread_name_prefix=STAGE) as executor,
         crash_guard(store, STAGE, batch, partial(_clean_chunk, store, rules)) as clean,

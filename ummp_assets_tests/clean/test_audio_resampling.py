@@ -1,13 +1,15 @@
 """Channels are averaged and rates changed without loss of what the stored rate can hold."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import av
 import numpy as np
 import pytest
 
+from ummp_assets.reasons import Reason
 from ummp_assets.settings import AudioSettings
-from ummp_assets_tests.clean.recordings import decoded, tone, written
+from ummp_assets_tests.clean.recordings import decoded, refused, tone, written
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 8])
@@ -53,3 +55,13 @@ def test_samples_beyond_full_scale_are_limited() -> None:
     audio = decoded(written(tone(1.0, level=1.5), subtype="FLOAT"), AudioSettings(max_clipped_fraction=1))
     assert audio.waveform.max() == 1.0
     assert audio.waveform.min() == -1.0
+
+
+def test_a_recording_that_was_given_up_leaves_nothing_to_the_next() -> None:
+    data = written(tone(1.0, 44_100), 44_100)
+    with ThreadPoolExecutor(1) as thread_without_memory:
+        expected = thread_without_memory.submit(decoded, data).result()
+    poisoned = np.ones((900_000, 2), np.float32)
+    poisoned[-1] = np.nan
+    assert refused(written(poisoned, 44_100, subtype="FLOAT")).reason is Reason.CORRUPT_AUDIO
+    np.testing.assert_array_equal(decoded(data).waveform, expected.waveform)
