@@ -117,7 +117,8 @@ def _bmp_profile(bmp: bytes) -> bytes | None:
     if len(header) < _BMP_V5_BYTES or header[:4] != struct.pack("<I", _BMP_V5_BYTES) or header[56:60] != _BMP_EMBEDDED:
         return None
     offset, length = struct.unpack_from("<II", header, 112)
-    return bmp[_BMP_HEADER_OFFSET + offset :][:length] or None
+    start = _BMP_HEADER_OFFSET + offset
+    return bmp[start : start + length] or None
 
 
 def _gif_profile(gif: bytes) -> bytes | None:

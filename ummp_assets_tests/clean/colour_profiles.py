@@ -30,7 +30,7 @@ def linear_grey_profile() -> bytes:
 
 
 def cyan_only_profile() -> bytes:
-    """A profile of CMYK for a printer whose cyan is black, and whose other inks are invisible (`lut8Type`, 10.10)."""
+    """A profile of CMYK for a printer whose cyan is black, and whose other inks are invisible (`lut8Type`, 10.11)."""
     ramp = bytes(range(256))
     # Two grid points an ink, cyan changing slowest: L*a*b* of white without it, of black with it.
     colours = bytes([255, 128, 128]) * 8 + bytes([0, 128, 128]) * 8

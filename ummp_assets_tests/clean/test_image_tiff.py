@@ -71,6 +71,16 @@ def test_grey_is_right_whichever_end_is_black(bits: int, photometric: int) -> No
     np.testing.assert_array_equal(pixels[..., 1], 255 - grey if photometric == WHITE_IS_ZERO else grey)
 
 
+@pytest.mark.parametrize("photometric", [BLACK_IS_ZERO, WHITE_IS_ZERO])
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_few_bits_of_grey_reach_black_and_white(bits: int, photometric: int) -> None:
+    samples = np.arange(WIDTH * HEIGHT, dtype=np.uint8).reshape(HEIGHT, WIDTH) % 2**bits
+    packed = np.packbits(np.unpackbits(samples[..., None], axis=2)[..., 8 - bits :].reshape(HEIGHT, -1), axis=1)
+    pixels = decoded(tiff(packed.tobytes(), BITS=bits, PHOTOMETRIC=photometric))
+    grey = samples.astype(np.int64) * 255 // (2**bits - 1)
+    np.testing.assert_array_equal(pixels[..., 0], 255 - grey if photometric == WHITE_IS_ZERO else grey)
+
+
 def test_twelve_bits_are_scaled_to_the_whole_range() -> None:
     samples = (RAMP >> 4).astype(np.uint16)
     pixels = decoded(tiff(packed_12_bits(samples), BITS=12, PHOTOMETRIC=BLACK_IS_ZERO))
