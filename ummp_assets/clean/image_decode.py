@@ -197,6 +197,8 @@ def _decode_by_opencv(header: ImageHeader, data: bytes, settings: ImageSettings)
     samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None:
         return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} data cannot be decoded")
+    if samples.dtype not in (np.uint8, np.uint16):
+        return Refusal(Reason.UNSUPPORTED_IMAGE, f"samples that are decoded as {samples.dtype} are not read")
     return _upright(convert_samples(samples, header.icc_profile, settings.background), header.orientation)
 
 

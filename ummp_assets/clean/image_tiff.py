@@ -81,20 +81,24 @@ def find_unread_kind(picture: ImageFile) -> str | None:
 
 
 def find_missing_pieces(picture: ImageFile) -> str | None:
-    """Return in words how many of an image's strips or tiles are named if that is too few, or None.
+    """Return in words what a TIFF's directory lacks of naming all strips or tiles, or None.
 
     Pillow leaves black what no strip holds, and OpenCV guesses where it might stand.
     """
     if not isinstance(picture, TiffImagePlugin.TiffImageFile):
         return None
     tags = picture.tag_v2
-    width, length = tags[_WIDTH], tags[_LENGTH]
-    if _TILE_OFFSETS in tags:
-        named, name = len(tags[_TILE_OFFSETS]), "tiles"
-        needed = -(-width // tags[_TILE_WIDTH]) * -(-length // tags[_TILE_LENGTH])
-    else:
-        named, name = len(tags.get(_STRIP_OFFSETS, ())), "strips"
-        needed = -(-length // min(length, tags.get(_ROWS_PER_STRIP, length)))
+    name = "tiles" if _TILE_OFFSETS in tags else "strips"
+    try:
+        width, length = tags[_WIDTH], tags[_LENGTH]
+        if name == "tiles":
+            named = len(tags[_TILE_OFFSETS])
+            needed = -(-width // tags[_TILE_WIDTH]) * -(-length // tags[_TILE_LENGTH])
+        else:
+            named = len(tags.get(_STRIP_OFFSETS, ()))
+            needed = -(-length // min(length, tags.get(_ROWS_PER_STRIP, length)))
+    except (KeyError, ZeroDivisionError):
+        return f"its directory does not say how large the {name} are"
     if tags.get(_PLANES) == _OF_ITS_OWN:
         needed *= len(_bits(picture))
     return f"{named:,} of {needed:,} {name} are there" if 0 < named < needed else None

@@ -236,6 +236,21 @@ def test_the_sentence_names_what_is_not_read(word: str, tags: dict[str, int]) ->
     assert word in refused(tiff(bytes(16 * 16 * 16), **tags)).detail
 
 
+def test_signed_samples_that_only_libtiff_knows_of_are_unsupported() -> None:
+    data = tiff(colours(), BITS=(16,) * 3, PHOTOMETRIC=RGB, SAMPLES=3, FORMAT=SIGNED)
+    # As a number of 64 signed bits, which Pillow skips.
+    entry = struct.pack("<HHII", FORMAT, 4, 1, SIGNED)
+    assert entry in data
+    other = data.replace(entry, struct.pack("<HHII", FORMAT, 17, 1, len(data))) + struct.pack("<q", SIGNED)
+    assert refused(other).reason is Reason.UNSUPPORTED_IMAGE
+
+
+@pytest.mark.parametrize("tags", [{"ROWS_PER_STRIP": 0}, {"TILE_WIDTH": 16}, {"TILE_WIDTH": 16, "TILE_LENGTH": 0}])
+def test_strips_and_tiles_of_no_size_are_refused(tags: dict[str, int]) -> None:
+    refusal = refused(tiff(RAMP.tobytes(), BITS=16, PHOTOMETRIC=BLACK_IS_ZERO, **tags))
+    assert refusal.reason is Reason.CORRUPT_IMAGE
+
+
 def test_missing_strips_are_refused() -> None:
     # Eight rows a strip, of which sixteen rows have one only.
     refusal = refused(tiff(RAMP.tobytes(), BITS=16, PHOTOMETRIC=BLACK_IS_ZERO, ROWS_PER_STRIP=8))
