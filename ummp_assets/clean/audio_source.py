@@ -1,32 +1,42 @@
-"""Reads sound files as blocks of samples: plain WAV as it stands, libsndfile for most formats, FFmpeg (the extra `av`)
-for M4A and what else there is in an Ogg than Vorbis and Opus.
+"""Reads sound files as blocks of samples: plain WAV as it stands, dr_flac for FLAC of 16 bits, libsndfile for most
+formats, FFmpeg (the extra `av`) for M4A and what else there is in an Ogg than Vorbis and Opus.
 
-Other decoders were measured on 20 s of stereo at 44.1 kHz, in ms of CPU: libsndfile 1.2 takes 16 for FLAC, 21 for
-Vorbis and 10 for MP3; FFmpeg by PyAV 18, 16 and 14, in a thousand calls that hold the interpreter lock; miniaudio
-(dr_flac, stb_vorbis, dr_mp3) 10, 19 and 12, but it has no wheels for Linux on ARM.
+Decoders were measured on 20 s of stereo at 44.1 kHz, in ms of CPU for FLAC, Vorbis and MP3: libsndfile 1.2 takes 16, 22
+and 11; miniaudio 1.71 (dr_flac, stb_vorbis, dr_mp3) 9, 18 and 11; FFmpeg by PyAV 18, 14 and 11, with its frames made
+arrays 20, 25 and 16; sphn 0.2 (Symphonia) 18, 25 and 19; avioflow 0.8 (FFmpeg) 26, 20 and 12. So nothing better than
+libsndfile is to be had for MP3, and for Vorbis only stb_vorbis, which gives recordings of any length as a whole.
+
+libmpg123 in libsndfile prints notes on damaged MP3 to the standard error. It has a switch for that, which libsndfile
+leaves alone and its wheels hide; to turn the descriptor aside would lose what other threads print meanwhile.
 """
 
 import io
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from ummp_assets.clean.audio_flac import open_plain_flac
 from ummp_assets.clean.audio_format import AudioFormat, find_foreign_codec
 from ummp_assets.clean.audio_riff import read_plain_wav
 
 __all__ = ["AudioSource", "open_source"]
 
 Samples = npt.NDArray[np.float32] | npt.NDArray[np.int16]
+_Number = TypeVar("_Number", np.float32, np.int16)
 
 # Smaller blocks take as long on one core; on two, the threads wait for the interpreter lock more often: a quarter of
 # this takes 5.8 instead of 4.9 ms for a recording of 20 s.
 _BLOCK_SAMPLES = 1 << 20
+# From a descriptor libsndfile reads by itself; from Python's objects, by a call that takes the interpreter lock: 1,500
+# for an MP3 of 20 s, 7.6 instead of 6.0 ms to decode it on two cores. But the bytes are copied.
+_MAX_DESCRIPTOR_BYTES = 32 * 2**20
 _INT16_SUBTYPES = ("PCM_16", "PCM_S8", "PCM_U8")
 # Eight bits end one step below full scale, the companded ones (ITU-T G.711) where their largest code stands.
 _LARGEST_SAMPLES = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "ULAW": 32_124 / 32_768, "ALAW": 32_256 / 32_768}
@@ -81,7 +91,13 @@ def open_source(data: bytes | memoryview, audio_format: AudioFormat) -> Iterator
         frames, channels = plain.samples.shape
         yield AudioSource(plain.sample_rate_hz, channels, frames, 0, _cut_blocks(plain.samples))
         return
-    with _ForwardFile(_LenientBytes(data)) as file:
+    if audio_format is AudioFormat.FLAC:
+        with open_plain_flac(data) as flac:
+            if flac is not None:
+                blocks = flac.blocks(_memory.block(flac.channels, np.int16))
+                yield AudioSource(flac.sample_rate_hz, flac.channels, flac.frames, 0, blocks)
+                return
+    with _open_by_libsndfile(data) as file:
         yield AudioSource(
             sample_rate_hz=int(file.samplerate),
             channels=int(file.channels),
@@ -98,12 +114,12 @@ class _Memory(threading.local):
     def __init__(self) -> None:
         self._bytes = np.empty(0, np.uint8)
 
-    def block(self, channels: int, dtype: np.dtype[Any]) -> Samples:
+    def block(self, channels: int, number: type[_Number]) -> npt.NDArray[_Number]:
         frames = max(1, _BLOCK_SAMPLES // channels)
-        size = frames * channels * dtype.itemsize
+        size = frames * channels * np.dtype(number).itemsize
         if size > len(self._bytes):
             self._bytes = np.empty(size, np.uint8)
-        return self._bytes[:size].view(dtype).reshape(frames, channels)
+        return self._bytes[:size].view(number).reshape(frames, channels)
 
 
 _memory = _Memory()
@@ -128,6 +144,19 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has 
         return False
 
 
+@contextmanager
+def _open_by_libsndfile(data: bytes | memoryview) -> Iterator[_ForwardFile]:
+    if len(data) > _MAX_DESCRIPTOR_BYTES or not hasattr(os, "memfd_create"):
+        with _ForwardFile(_LenientBytes(data)) as file:
+            yield file
+        return
+    with open(os.memfd_create("sound"), "w+b") as memory:  # noqa: PTH123 - it has no path
+        memory.write(data)
+        memory.seek(0)
+        with _ForwardFile(memory.fileno(), closefd=False) as file:
+            yield file
+
+
 def _cut_blocks(samples: npt.NDArray[np.int16]) -> Iterator[Samples]:
     frames, channels = samples.shape
     step = max(1, _BLOCK_SAMPLES // channels)
@@ -137,10 +166,10 @@ def _cut_blocks(samples: npt.NDArray[np.int16]) -> Iterator[Samples]:
 
 def _read_blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
     # libsndfile takes 3.8 ms to make floats of 30 s in stereo, and 0.2 ms to hand out what it read.
-    dtype = np.dtype(np.int16 if file.subtype in _INT16_SUBTYPES else np.float32)
-    buffer = _memory.block(file.channels, dtype)
+    is_int16 = file.subtype in _INT16_SUBTYPES
+    buffer: Samples = _memory.block(file.channels, np.int16) if is_int16 else _memory.block(file.channels, np.float32)
     while True:
-        block = file.read(len(buffer), dtype=dtype.name, always_2d=True, out=buffer)
+        block = file.read(len(buffer), dtype=buffer.dtype.name, always_2d=True, out=buffer)
         if len(block):
             yield block
         if len(block) < len(buffer):

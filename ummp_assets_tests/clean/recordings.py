@@ -2,6 +2,7 @@
 
 import io
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -24,7 +25,7 @@ def tone(seconds: float, rate_hz: int = 16_000, frequency_hz: float = 440.0, lev
     return (level * np.sin(2 * np.pi * frequency_hz * times)).astype(np.float32)
 
 
-def written(samples: Samples, rate_hz: int = 16_000, file_format: str = "WAV", **options: str) -> bytes:
+def written(samples: npt.NDArray[Any], rate_hz: int = 16_000, file_format: str = "WAV", **options: str) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, rate_hz, format=file_format, **options)
     return file.getvalue()

@@ -181,3 +181,9 @@ def test_impossible_rates_are_corrupt(rate_hz: int) -> None:
     data = bytearray(written(tone(1.0), subtype="PCM_16"))
     struct.pack_into("<I", data, 24, rate_hz)
     assert refused(bytes(data)).reason is Reason.CORRUPT_AUDIO
+
+
+def test_a_file_too_large_to_be_copied_is_read_all_the_same() -> None:
+    data = written(np.tile(tone(1.0), 265), subtype="DOUBLE")
+    assert len(data) > 32 * 2**20
+    np.testing.assert_allclose(decoded(data).waveform[-16_000:], tone(1.0), atol=1e-5)
