@@ -33,6 +33,8 @@ Pixels = npt.NDArray[np.uint8]
 _USUAL_SCANS = 16
 _MARKER, _START_OF_SCAN = 0xFF, 0xDA
 _WELL_SHRUNK = 1.25
+# OpenCV's LOG_LEVEL_SILENT.
+_SILENT = 0
 
 # Pillow's modes of JPEGs, as simplejpeg calls them.
 _TURBO_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
@@ -192,14 +194,21 @@ def _decode_by_opencv(header: ImageHeader, data: bytes, settings: ImageSettings)
     if header.picture is not None:
         # Pillow's own copy of the pixels is not needed any more.
         header.picture.close()
-    # It writes hundreds of lines about one damaged TIFF. For the whole process: others may be decoding at any time.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    _silence_opencv()
     samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None:
         return Refusal(Reason.CORRUPT_IMAGE, f"the {header.format} data cannot be decoded")
     if samples.dtype not in (np.uint8, np.uint16):
         return Refusal(Reason.UNSUPPORTED_IMAGE, f"samples that are decoded as {samples.dtype} are not read")
     return _upright(convert_samples(samples, header.icc_profile, settings.background), header.orientation)
+
+
+def _silence_opencv() -> None:
+    """Keep OpenCV from writing hundreds of lines about one damaged TIFF: from now on and in the whole process, since
+    others may be decoding at any time."""
+    # The name of OpenCV 4, or that of 5.
+    set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    set_log_level(_SILENT)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
