@@ -27,11 +27,12 @@ _CONES = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389
 def rgb_profile(chromaticities: Chromaticities, curve: Curve) -> bytes | None:
     """Return a profile of RGB with three primaries and one curve; None for primaries that span no colours."""
     try:
-        matrix = _primaries_at_d50(np.array(chromaticities).reshape(4, 2))
+        with np.errstate(all="raise"):
+            matrix = _primaries_at_d50(np.array(chromaticities).reshape(4, 2))
         columns = [struct.pack(">4s4x3i", b"XYZ ", *_fixed(matrix[:, channel])) for channel in range(3)]
         parts = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True))
         return _profile(b"RGB ", parts | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(curve)))
-    except (np.linalg.LinAlgError, ValueError, OverflowError, struct.error):
+    except (np.linalg.LinAlgError, ValueError, ArithmeticError, struct.error):
         return None
 
 
