@@ -13,7 +13,7 @@ __all__ = [
     "QualityRule",
 ]
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 QualityRule = Literal["gopher_repetition", "gopher_quality", "c4", "fineweb"]
 

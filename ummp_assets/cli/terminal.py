@@ -31,8 +31,15 @@ def notes() -> Console:
 
 
 def print_json(document: object) -> None:
-    """Print a document, dataclasses included, as JSON."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+    """Print a document, dataclasses included, as JSON; null for numbers that JSON has none for, as the level of silence
+    in dB."""
+    try:
+        text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain, allow_nan=False)
+    except ValueError:
+        # Rare, so that it may be written and read once more.
+        written = json.dumps(document, ensure_ascii=False, default=_plain)
+        text = json.dumps(json.loads(written, parse_constant=lambda _: None), indent=2, ensure_ascii=False)
+    click.echo(text)
 
 
 @contextmanager

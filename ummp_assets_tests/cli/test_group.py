@@ -1,5 +1,7 @@
 """The group: what `ummp` offers, how quickly, and its exit codes."""
 
+import json
+import math
 import subprocess
 import sys
 
@@ -8,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from ummp_assets.cli import main
+from ummp_assets.cli.terminal import print_json
 from ummp_assets_tests.cli.conftest import Ummp
 
 COMMANDS = [
@@ -51,6 +54,24 @@ def test_exit_code_is_2_for_an_impossible_setting(ummp: Ummp) -> None:
     assert answer.code == 2
     assert "UMMP_TOPIC_PARTITIONS" in answer.err
     assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("value", ["Infinity", "inf", "1e999", "nan"])
+def test_exit_code_is_2_for_a_threshold_that_is_no_finite_number(ummp: Ummp, value: str) -> None:
+    setting = "clean.text.gopher_quality.max_mean_word_length"
+    answer = ummp("status", "--json", "--threshold", f"{setting}={value}")
+    assert answer.code == 2
+    assert "UMMP_CLEAN__TEXT__GOPHER_QUALITY__MAX_MEAN_WORD_LENGTH: Input should be" in answer.err
+    assert not answer.out
+
+
+def test_json_has_null_for_numbers_that_are_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"level": -math.inf, "share": math.nan, "names": ["NaN", 0.5]})
+    assert json.loads(capsys.readouterr().out, parse_constant=lambda name: f"not JSON: {name}") == {
+        "level": None,
+        "share": None,
+        "names": ["NaN", 0.5],
+    }
 
 
 def test_version_is_that_of_the_package(ummp: Ummp) -> None:
