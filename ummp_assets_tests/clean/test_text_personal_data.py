@@ -1,8 +1,12 @@
 """Personal data: what is replaced, what only looks like it, and what is counted."""
 
+import ipaddress
+import itertools
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ummp_assets.clean.text import clean_text
 from ummp_assets.clean.text.personal_data import replace_personal_data
@@ -54,6 +58,59 @@ def test_personal_data_is_replaced_by_its_kind(text: str, replaced: str) -> None
 )
 def test_what_only_looks_like_personal_data_stays(text: str) -> None:
     assert replace_personal_data(text, ALL) == (text, {})
+
+
+PARTS = st.sampled_from(
+    (
+        *(*"12+-.:@ (ax\n中é", "13", "+49", "(212)", "212-555-0123", "1 (212) 555-0123", "13812345678", "b.co"),
+        *("8.8.8.8", "172.16.0.1", "256.1.1.1", "2001:4860::8888", "2001:db8::1", "4111 1111 1111 1111"),
+        *("11010519491231002X", "user@example.org"),
+    )
+)
+
+
+@given(st.lists(PARTS, max_size=14).map("".join))
+def test_rare_numbers_and_addresses_are_found_as_in_a_text_of_nothing_else(text: str) -> None:
+    words = " word" * (40 * len(text))
+
+    found, counts = replace_personal_data(text, ALL)
+
+    assert replace_personal_data(text + words, ALL) == (found + words, counts)
+
+
+def test_addresses_are_public_as_the_registry_says() -> None:
+    numbers = {
+        0,
+        1,
+        2,
+        8,
+        9,
+        10,
+        15,
+        16,
+        31,
+        32,
+        63,
+        64,
+        99,
+        100,
+        113,
+        127,
+        128,
+        168,
+        169,
+        172,
+        192,
+        198,
+        203,
+        254,
+        255,
+    }
+    for first, second, third in itertools.product(range(256), sorted(numbers | {18, 19, 20, 51}), (0, 1, 2, 100, 113)):
+        address = ipaddress.IPv4Address(f"{first}.{second}.{third}.7")
+        # Python counted only part of 192.0.0.0/24 as special up to 3.11.
+        is_public = address.is_global and address not in ipaddress.IPv4Network("192.0.0.0/24")
+        assert replace_personal_data(str(address), ALL)[0] == ("<ip_address>" if is_public else str(address))
 
 
 def test_only_the_kinds_asked_for_are_replaced() -> None:
