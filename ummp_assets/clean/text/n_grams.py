@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from ummp_assets.clean.text.hash_order import sort_places
 from ummp_assets.clean.text.words import Words
 
 __all__ = ["LONGEST", "LONGEST_TOP", "n_gram_characters"]
@@ -42,7 +43,7 @@ def n_gram_characters(words: Words) -> Iterator[tuple[int, int]]:
         count, place = 1, 0
         if len(places):
             hashes = hashes * _FACTOR + mixed[places + (n - 1)]
-            order, repeats = _sort(hashes)
+            order, repeats = sort_places(hashes)
             if repeats.any():
                 count, first = _most_frequent(order, repeats)
                 place = int(places[first])
@@ -67,7 +68,7 @@ def _duplicates(
     for gram in grams:
         gram += hashes * _FACTOR
         hashes = gram
-    several = _place_marks(*_sort(grams))
+    several = _place_marks(*sort_places(grams))
     for n, gram, marks in zip(lengths, grams, several, strict=True):
         found = places[marks]
         yield n, _walk(found, gram[marks], ends[found + n] - ends[found], n) if len(found) else 0
@@ -86,23 +87,6 @@ def _mix(numbers: npt.NDArray[np.int64]) -> _Hashes:
     mixed *= np.uint64(0xBF58476D1CE4E5B9)
     mixed ^= mixed >> np.uint64(27)
     return mixed
-
-
-def _sort(hashes: _Hashes) -> tuple[_Places, _Marks]:
-    """Return the order that brings equal hashes together, earlier places first, and which repeat the one before.
-
-    Shapes (..., n) and (..., n - 1).
-    """
-    # Numbers that end in their place sort in a third of argsort's time. 47 bits and more of the hash are left, up to
-    # Gopher's 100,000 words.
-    count = hashes.shape[-1]
-    mask = np.uint64((1 << count.bit_length()) - 1)
-    keys = hashes & ~mask
-    keys |= np.arange(count, dtype=np.uint64)
-    keys.sort(axis=-1)
-    repeats = (keys[..., 1:] ^ keys[..., :-1]) <= mask
-    keys &= mask
-    return keys.view(np.int64), repeats
 
 
 def _place_marks(order: _Places, repeats: _Marks) -> _Marks:

@@ -11,11 +11,12 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["hash_words"]
+__all__ = ["MAX_SPAN_BYTES", "hash_spans", "hash_words"]
 
 _SPACE = 0x20
-# Of a longer word only so many bytes are read, and its length.
-_MAX_WORD_BYTES = 64
+MAX_SPAN_BYTES = 64
+"""Of a longer word only so many bytes are read, and its length."""
+
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 # Folds ASCII: capitals to small letters, all that is neither letter nor digit nor underscore to a space.
@@ -39,7 +40,7 @@ _Hashes = npt.NDArray[np.uint64]
 
 def hash_words(texts: Sequence[bytes]) -> tuple[_Hashes, _Places]:
     """Return the hashes of all words of texts in UTF-8, and how many words each text has; shapes (words,), (texts,)."""
-    joined = b" ".join([b"", *texts, b" " * _MAX_WORD_BYTES]).translate(_ASCII)
+    joined = b" ".join([b"", *texts, b" " * MAX_SPAN_BYTES]).translate(_ASCII)
     data = np.frombuffer(joined, np.uint8)
     if joined.isascii():
         starts, ends = _find_words(data)
@@ -49,7 +50,7 @@ def hash_words(texts: Sequence[bytes]) -> tuple[_Hashes, _Places]:
         starts, ends = _split_wide(data, wide, *_find_words(data))
     counts = np.searchsorted(starts, np.cumsum([len(text) + 1 for text in texts]))
     counts[1:] -= counts[:-1].copy()
-    return _hash(data, starts, ends - starts), counts
+    return hash_spans(data, starts, ends - starts), counts
 
 
 def _find_words(data: _Bytes) -> tuple[_Places, _Places]:
@@ -115,14 +116,15 @@ def _utf8_bytes(code: int) -> int:
     return 1 + (code >= 0x80) + (code >= 0x800) + (code >= 0x10000)
 
 
-def _hash(data: _Bytes, starts: _Places, lengths: _Places) -> _Hashes:
-    """Return a hash of the bytes of each word."""
+def hash_spans(data: _Bytes, starts: _Places, lengths: _Places) -> _Hashes:
+    """Return a hash of each span of the data, behind which 64 bytes follow; of longer spans the first 64 bytes and the
+    length decide."""
     # Eight bytes at every place, as one number.
     numbers: _Hashes = np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
     hashes = numbers[starts]
     hashes &= _LENGTH_MASKS.take(lengths, mode="clip")
     longer = np.flatnonzero(lengths > 8)
-    for begun in range(8, _MAX_WORD_BYTES, 8):
+    for begun in range(8, MAX_SPAN_BYTES, 8):
         if not len(longer):
             break
         left = lengths[longer] - begun
