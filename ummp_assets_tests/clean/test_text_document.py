@@ -149,7 +149,26 @@ def test_mojibake_is_repaired_throughout_an_endless_line() -> None:
 def test_mojibake_of_a_document_is_repaired_up_to_a_limit_of_work(line: str) -> None:
     repaired = normalise_text(line * 150_000).count("é")
 
-    assert 30_000 < repaired < 150_000
+    assert 5_000 < repaired < 150_000
+
+
+def test_rest_of_a_long_document_is_repaired_at_once_where_all_of_it_is_mojibake() -> None:
+    text = (ARTICLE_1["fr"] + "\n") * 25_000
+
+    assert normalise_text(text.encode().decode("latin-1")) == text.strip()
+
+
+def test_endless_marks_on_one_letter_are_cut_to_thirty() -> None:
+    marks = "\u0301\u0323" * 200_000
+
+    # Left whole they would take minutes to be brought to their order.
+    assert unicodedata.normalize("NFD", normalise_text(f"a{marks}b")) == "a" + "\u0323" * 15 + "\u0301" * 15 + "b"
+    assert normalise_text("e\u0323\u0301" * 90) == "ẹ\u0301" * 90
+
+
+def test_marks_beyond_the_basic_plane_are_cut_and_letters_beside_them_stay() -> None:
+    assert normalise_text("x" + "\U0001d165\U0001d16d" * 40) == "x" + "\U0001d165" * 15 + "\U0001d16d" * 15
+    assert normalise_text("\U00010000" * 90) == "\U00010000" * 90
 
 
 def test_mojibake_is_left_when_repair_is_off() -> None:

@@ -122,16 +122,16 @@ def test_n_grams_of_a_very_long_document_are_those_of_its_first_200_000_words() 
     # Every pair of words as often as every other, and after 200,000 words one that repeats itself.
     several = " ".join("abcd"[number * 7919 // 5 % 4] for number in range(200_000))
 
-    shares = [judge("gopher_repetition", text).measured for text in (several, several + " z" * 300_000)]
+    shares = [judge("gopher_repetition", text).measured for text in (several, several + " z" * 150_000)]
 
-    assert shares[1]["words"] == 500_000
+    assert shares[1]["words"] == 350_000
     for n in (2, 3, 4):
         assert shares[1][f"gopher_top_{n}_gram"] == pytest.approx(shares[0][f"gopher_top_{n}_gram"], rel=1e-4)
 
 
-def test_very_long_document_is_judged_by_its_first_million_characters() -> None:
+def test_very_long_document_is_judged_by_its_first_786_432_characters() -> None:
     line = "The quick brown fox jumps over the lazy dog, and that is all of it.\n"
-    first = line * (2**20 // len(line))
+    first = line * (3 * 2**18 // len(line))
 
     measured = judge("gopher_quality", first + "#" * len(first)).measured
 
@@ -217,6 +217,13 @@ def test_c4_filters_pages(text: str, reason: Reason, measured: float | None) -> 
 
     assert isinstance(found, Refusal)
     assert (found.reason, found.measured) == (reason, measured)
+
+
+@pytest.mark.parametrize(("letters", "is_kept"), [(1_000, True), (1_001, False)])
+def test_c4_drops_a_line_of_characters_with_a_word_of_over_a_thousand(letters: int, is_kept: bool) -> None:
+    line = "中" * 1_234 + "a" * letters + "文" * 777 + "。"
+
+    assert judge("c4", line, "zh", {"min_sentences": 0}).text == (line if is_kept else "")
 
 
 def test_c4_counts_sentences_within_few_lines() -> None:

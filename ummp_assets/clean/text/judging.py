@@ -16,9 +16,9 @@ from ummp_assets.text_settings import QualityRule
 
 __all__ = ["Judged", "judge_document"]
 
-# About 175,000 words, where Gopher allows 100,000. Eight mebibytes of English would take twice as long as all the rest
+# About 131,000 words, where Gopher allows 100,000. Eight mebibytes of English would take twice as long as all the rest
 # of cleaning them, and 4.5 s if no two words were equal.
-_READ_CHARACTERS = 2**20
+_READ_CHARACTERS = 3 * 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ def judge_document(text: str, language: str, settings: TextSettings) -> Judged:
     `c4` changes the text, as its paper does: rules after it judge what it kept. Rules that are only measured
     (`settings.measured_rules`) see the document as it came.
 
-    The others read the first Mi characters, to the end of a line if one ends in their second half; how many words a
-    longer document has is what its length says.
+    The others read the first 786,432 characters, to the end of a line if one ends in their second half; how many words
+    a longer document has is what its length says.
     """
     measured: dict[str, float] = {"characters": len(text)}
     refusal = first_broken(measured, [LENGTH], settings)

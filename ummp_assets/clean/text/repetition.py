@@ -41,17 +41,10 @@ def measure_repetition(text: str, words: Words) -> dict[str, float]:
 
 def duplicate_share(parts: Sequence[str]) -> tuple[int, int]:
     """Return how many of the parts occurred before, and the characters in those."""
-    if len(set(parts)) == len(parts):
+    distinct = set(parts)
+    if len(distinct) == len(parts):
         return 0, 0
-    seen: set[str] = set()
-    count = characters = 0
-    for part in parts:
-        if part in seen:
-            count += 1
-            characters += len(part)
-        else:
-            seen.add(part)
-    return count, characters
+    return len(parts) - len(distinct), sum(map(len, parts)) - sum(map(len, distinct))
 
 
 def _measure_parts(text: str) -> Iterator[tuple[str, float]]:

@@ -10,6 +10,7 @@ __all__ = [
     "STOP_WORDS",
     "SYMBOLS",
     "TERMINALS",
+    "has_longer_run",
     "is_punctuation",
     "split_characters",
 ]
@@ -44,7 +45,20 @@ STOP_WORDS: Mapping[str, tuple[str, ...]] = {
 }
 
 _IDEOGRAPHS = "\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U000323af"
+_LETTER_OR_DIGIT = re.compile(f"[^\\W{_IDEOGRAPHS}]")
 _CHARACTER_WORD = re.compile(f"[{_IDEOGRAPHS}]|[^\\W{_IDEOGRAPHS}]+|[^\\w\\s]")
+
+
+def has_longer_run(text: str, max_characters: int) -> bool:
+    """Say whether one of the words that `split_characters` finds is longer."""
+    length = max_characters + 1
+    longer = re.compile(f"[^\\W{_IDEOGRAPHS}]{{{length}}}")
+    # Of so many characters in a row one stands at a multiple of their number: the others need no look.
+    places = range(max_characters, len(text), length)
+    return any(
+        _LETTER_OR_DIGIT.match(text, place) and longer.search(text, place - max_characters, place + length)
+        for place in places
+    )
 
 
 def is_punctuation(character: str) -> bool:

@@ -35,15 +35,15 @@ STAGE = "clean_text"
 CODE_VERSION = "2"
 RULES = {
     "decode": "2",
-    "main_text": "2",
-    "normalise": "2",
+    "main_text": "3",
+    "normalise": "3",
     "language": "1",
-    "gopher_repetition": "3",
-    "gopher_quality": "2",
+    "gopher_repetition": "4",
+    "gopher_quality": "3",
     "c4": "1",
-    "fineweb": "2",
+    "fineweb": "3",
     "near_duplicates": "2",
-    "personal_data": "2",
+    "personal_data": "3",
 }
 _CARRIED_COLUMNS = ("sample_id", "dataset", "uri", "sha256", "label", "attributes")
 

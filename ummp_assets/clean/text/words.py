@@ -34,6 +34,8 @@ _MAX_BYTES = 32 * 2**20
 # Measured: a string, its place in a dictionary and its words, and ten bytes for each character of long ones.
 _BYTES_PER_CHUNK, _BYTES_PER_CHARACTER = 150, 10
 
+_MAX_CHUNK = 2**16
+
 _LETTER = re.compile(r"[^\W\d_]")
 _HAS_LETTER, _IS_SYMBOL, _IS_TERMINAL, _IS_PUNCTUATION = 1, 2, 4, 8
 _DECIDING = _IS_PUNCTUATION | _IS_TERMINAL
@@ -92,7 +94,7 @@ class WordTable:
         # The words of chunk n are those from begins[n] to begins[n + 1].
         self._words, self._begins = array("q"), array("q", [0])
         self._chunks = _Memory(self._split_new)
-        self._marks = _Memory(self._read_marks)
+        self._marks, self._word_marks = _Memory(self._read_marks), _Memory(self._read_word_mark)
         self.byte_count = 0
         for word in self._stop_words or ():
             self._numbers[word] = self._number(word)
@@ -119,6 +121,11 @@ class WordTable:
         For a line: it is less than half of the work of `words`.
         """
         chunks = text.split()
+        if len(text) > _MAX_CHUNK:
+            # A line of Chinese may be one chunk, and each of its characters takes 76 bytes.
+            chunks = [
+                chunk[start : start + _MAX_CHUNK] for chunk in chunks for start in range(0, len(chunk), _MAX_CHUNK)
+            ]
         return 1 + "".join(map(self._marks.__getitem__, chunks)).count(_END) if chunks else 0
 
     def _split_new(self, chunk: str) -> int:
@@ -130,10 +137,12 @@ class WordTable:
     def _read_marks(self, chunk: str) -> str:
         """Return a letter for each word of a chunk that decides where sentences end."""
         self.byte_count += _BYTES_PER_CHUNK + len(chunk)
-        flags = map(_flags, self._split(chunk))
-        return "".join(
-            _TERMINAL if flag & _IS_TERMINAL else _WORD for flag in flags if flag & _DECIDING != _IS_PUNCTUATION
-        )
+        return "".join(map(self._word_marks.__getitem__, self._split(chunk)))
+
+    def _read_word_mark(self, word: str) -> str:
+        self.byte_count += _BYTES_PER_CHUNK + len(word)
+        flags = _flags(word)
+        return "" if flags & _DECIDING == _IS_PUNCTUATION else _TERMINAL if flags & _IS_TERMINAL else _WORD
 
     def _number(self, word: str) -> int:
         self._lengths.append(len(word))

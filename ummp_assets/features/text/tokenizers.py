@@ -26,8 +26,9 @@ _END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]")
 
 # bpe-openai refuses more than 200,000 tokens at once, and a character has at most four.
 _PIECE_CHARACTERS = 25_000
-# Both vocabularies split before tokenising, and never inside these places, so that pieces give the ids of the whole.
-_BOUNDARY = re.compile(r"(?<=\n)(?=[^\S\r\n]*\S)|(?<=[^\W\d_])(?= [^\W\d_])")
+# Both vocabularies split before tokenising, and never inside these places, behind a line end or before a space, so that
+# pieces give the ids of the whole. One of two characters first, which is what `re` finds fastest.
+_BOUNDARY = re.compile(r"[\n ](?:(?<=\n)(?=[^\S\r\n]*+\S)|(?<=[^\W\d_] )(?=[^\W\d_]))")
 
 
 class Tokenizer(Protocol):
@@ -132,8 +133,13 @@ def _pieces(text: str) -> Iterator[str]:
     """Yield the text in pieces that the library accepts, cut where the vocabulary's own rule cuts."""
     start = 0
     while len(text) - start > 2 * _PIECE_CHARACTERS:
-        boundary = _BOUNDARY.search(text, start + _PIECE_CHARACTERS, start + 2 * _PIECE_CHARACTERS)
-        end = boundary.start() if boundary else start + _PIECE_CHARACTERS
+        end, last = start + _PIECE_CHARACTERS, start + 2 * _PIECE_CHARACTERS
+        # From one before, for the place may be behind a line end.
+        for boundary in _BOUNDARY.finditer(text, end - 1, last):
+            place = boundary.end() if boundary.group() == "\n" else boundary.start()
+            if place >= end:
+                end = place
+                break
         yield text[start:end]
         start = end
     yield text[start:]
