@@ -26,10 +26,12 @@ def print_reasons(console: "Console", found: "Sequence[Distribution]") -> None:
     """Print a row for each rule that measured anything."""
     from rich.table import Table
 
+    from ummp_assets.cli.terminal import print_wide
+
     table = Table(title="Measured values, of kept and refused samples")
     table.add_column("rule", no_wrap=True)
     for name in ("samples", *(f"{share:.0%}" for share in _SHOWN), "limit", "would keep", "refused"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for item in found:
         if item.samples:
             table.add_row(
@@ -41,7 +43,7 @@ def print_reasons(console: "Console", found: "Sequence[Distribution]") -> None:
                 f"{item.refused:,}",
             )
     if table.row_count:
-        console.print(table)
+        print_wide(console, table)
         console.print("In brackets: limits of rules that are not in force. Another: --threshold SETTING=VALUE")
     else:
         console.print("Nothing was measured in these batches.")

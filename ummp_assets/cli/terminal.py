@@ -10,8 +10,11 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Table
 
-__all__ = ["Stopped", "answers", "json_option", "notes", "print_json", "progress_bar", "stop_signals"]
+__all__ = ["Stopped", "answers", "json_option", "notes", "print_json", "print_wide", "progress_bar", "stop_signals"]
+
+_WIDEST = 1_000
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
 
@@ -40,6 +43,12 @@ def print_json(document: object) -> None:
         written = json.dumps(document, ensure_ascii=False, default=_plain)
         text = json.dumps(json.loads(written, parse_constant=lambda _: None), indent=2, ensure_ascii=False)
     click.echo(text)
+
+
+def print_wide(console: Console, table: Table) -> None:
+    """Print a table as wide as its cells: a narrower terminal wraps the lines, but no number is cut off."""
+    whole = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+    Console(file=console.file, highlight=False, width=max(whole, console.width)).print(table)
 
 
 @contextmanager

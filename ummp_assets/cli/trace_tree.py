@@ -66,7 +66,7 @@ def _fetch(tree: Tree, fetch: Mapping[str, Any] | None) -> None:
     branch = _branch(tree, "fetch", f"sha256 {fetch['sha256']}" if fetch.get("sha256") else "failed")
     _fields(branch, fetch, ("final_uri", "media_type", "byte_count", "fetched_at", "etag", "last_modified", "blob"))
     for number, attempt in enumerate(fetch.get("attempts") or (), 1):
-        said = attempt.get("status") or attempt.get("error") or "no answer"
+        said = attempt.get("status") or attempt.get("error") or "read"
         _leaf(branch, f"attempt {number}", f"{attempt['time']} {attempt.get('address') or ''} {said}")
     for name, value in (fetch.get("evidence") or {}).items():
         _leaf(branch, f"policy: {name}", value)

@@ -189,4 +189,6 @@ def test_reasons_say_what_a_threshold_would_have_kept(with_broker: Ummp, broker_
     assert [(item["reason"], item["kept"]) for item in asked["reasons"]] == [("gopher_too_few_words", 3)]
     shown = with_broker.here("status", "--threshold", "clean.text.gopher_quality.min_words=11").out
     assert "3 (100%)" in shown
+    # Into a pipe, of which 80 columns would be assumed.
+    assert "…" not in with_broker.here("status", "--reasons").out
     assert with_broker.here("status", "--threshold", "clean.text.tokenizer=x").code == 2
