@@ -34,7 +34,7 @@ RULES = {"audio_bytes": "1", "decode": "3", "duration": "1", "levels": "3", "res
 # How long a recording is, is not known before it is decoded: chunks are small, several minutes are one of their own.
 _CHUNK_ROWS = 4
 _CHUNK_RAW_BYTES = 256 * 2**10
-_MEMORY_BYTES = 640 * 2**20
+_MEMORY_BYTES = 440 * 2**20
 _CHUNKS_BESIDE_WORKERS = 2
 # What a thread keeps: a block as decoded, as floats and as their mean, and the resampler's.
 _WORKER_BYTES = 16 * 2**20
@@ -68,7 +68,7 @@ def clean_audio(store: ObjectStore, index: Index, settings: Settings, batch: str
         max_chunk_bytes=_CHUNK_RAW_BYTES,
         chunks_ahead=_CHUNKS_BESIDE_WORKERS,
     )
-    # With the default of ten minutes, ten cores are used.
+    # With the default of ten minutes, six cores are used.
     longest_bytes = int(4 * rules.max_seconds * rules.sample_rate_hz)
     memory_bytes = _MEMORY_BYTES - _CHUNKS_BESIDE_WORKERS * longest_bytes
     workers = max(1, min(available_cores(), memory_bytes // (longest_bytes + _WORKER_BYTES)))

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ummp_assets.features.audio_log_mel import log_mel_spectrogram
 from ummp_assets.parallel.cores import available_cores
@@ -23,9 +24,9 @@ RULES = {"log_mel": "3"}
 
 _READ_BYTES = 8 * 2**20
 _MAX_ROWS_PER_READ = 64
-_MEMORY_BYTES = 640 * 2**20
-# The waveform, its padded copy, and the spectrogram at half their size.
-_COPIES = 2.5
+_MEMORY_BYTES = 360 * 2**20
+# The waveform, and the spectrogram at half its size, twice while its axes change places.
+_COPIES = 2.0
 _BATCHES_BESIDE_WORKERS = 1
 
 
@@ -43,9 +44,11 @@ def audio_features(store: ObjectStore, settings: Settings, batch: str) -> Manife
     """
     clean = read_manifest(store, "clean_audio", batch)
     columns = ["sample_id", "dataset", "waveform", "sample_rate_hz"]
-    rows = read_table(store, clean, "samples", columns=columns, batch_rows=_rows_per_read(clean))
+    rows_per_read = _rows_per_read(store, clean, 4 * settings.clean.audio.sample_rate_hz)
+    rows = read_table(store, clean, "samples", columns=columns, batch_rows=rows_per_read)
     describe = partial(_describe, settings.clean.audio.mel_bins)
     longest_bytes = int(4 * settings.clean.audio.max_seconds * settings.clean.audio.sample_rate_hz)
+    # With the default of ten minutes, four cores are used.
     workers = max(1, min(available_cores(), int(_MEMORY_BYTES // (_COPIES * longest_bytes))))
     with (
         StageWriter(store, STAGE, batch, {"samples": AUDIO_FEATURE_SCHEMA}) as writer,
@@ -60,10 +63,15 @@ def audio_features(store: ObjectStore, settings: Settings, batch: str) -> Manife
         )
 
 
-def _rows_per_read(clean: Manifest) -> int:
-    """Return how many recordings of the batch's average length take some 8 MB."""
-    byte_count = sum(entry.byte_count for entry in clean.tables.get("samples", ()))
-    return max(1, min(_MAX_ROWS_PER_READ, _READ_BYTES * clean.rows("samples") // max(1, byte_count)))
+def _rows_per_read(store: ObjectStore, clean: Manifest, bytes_per_second: int) -> int:
+    """Return how many recordings of the batch's average length take some 8 MB.
+
+    Not by the size of the files: hours of a hum are compressed to little.
+    """
+    lengths = read_table(store, clean, "samples", columns=["seconds"])
+    seconds = sum(pc.sum(rows.column("seconds")).as_py() for rows in lengths)
+    rows_per_read = _READ_BYTES * clean.rows("samples") // max(1, int(seconds * bytes_per_second))
+    return max(1, min(_MAX_ROWS_PER_READ, rows_per_read))
 
 
 def _describe(mel_bins: int, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -72,12 +80,13 @@ def _describe(mel_bins: int, rows: pa.RecordBatch) -> pa.RecordBatch:
         for waveform, rate in zip(rows.column("waveform"), rows.column("sample_rate_hz"), strict=True)
     ]
     offsets = np.cumsum([0, *(spectrogram.size for spectrogram in spectrograms)], dtype=np.int32)
+    flat = [spectrogram.reshape(-1) for spectrogram in spectrograms]
+    # A long recording comes alone: its spectrogram is not copied once more.
+    values = flat[0] if len(flat) == 1 else np.concatenate(flat)
     columns = [
         rows.column("sample_id"),
         rows.column("dataset"),
-        pa.ListArray.from_arrays(
-            pa.array(offsets), pa.array(np.concatenate([spectrogram.reshape(-1) for spectrogram in spectrograms]))
-        ),
+        pa.ListArray.from_arrays(pa.array(offsets), pa.array(values)),
         pa.array([spectrogram.shape[1] for spectrogram in spectrograms], pa.int32()),
         pa.array([mel_bins] * len(spectrograms), pa.int32()),
     ]
