@@ -215,7 +215,9 @@ class TextSettings(BaseModel):
         description="Texts whose estimated Jaccard similarity is at least this are near duplicates; null: none are.",
     )
     tokenizer: str = Field(
-        "cl100k_base", description="Vocabulary: cl100k_base, o200k_base, or the path of a Hugging Face tokenizer.json."
+        "cl100k_base",
+        description="Vocabulary: cl100k_base, o200k_base, or the path of a Hugging Face tokenizer.json, which takes "
+        "five times as long or more.",
     )
     sequence_tokens: Annotated[int, Field(ge=2, le=1_048_576)] | None = Field(
         None, description="Length of packed sequences that text_features writes beside the samples; none: no sequences."

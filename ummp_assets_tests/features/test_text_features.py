@@ -94,6 +94,14 @@ def test_own_tokenizer_is_read_from_its_file(own_tokenizer: Path) -> None:
     assert tokenizer.name.startswith("tokenizer.json-")
 
 
+def test_own_tokenizer_gives_a_long_text_the_ids_of_its_words(own_tokenizer: Path) -> None:
+    tokenizer = load_tokenizer(str(own_tokenizer))
+
+    assert (
+        tokenizer.encode("all beings </s> " * 20_000).tolist() == tokenizer.encode("all beings </s>").tolist() * 20_000
+    )
+
+
 @pytest.mark.parametrize("name", ["gpt2", "missing.json", __file__ + ".json"])
 def test_unusable_tokenizer_says_what_is_expected(name: str) -> None:
     with pytest.raises(InvalidSettings, match="UMMP_CLEAN__TEXT__TOKENIZER"):

@@ -26,6 +26,7 @@ _END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]")
 
 # bpe-openai refuses more than 200,000 tokens at once, and a character has at most four.
 _PIECE_CHARACTERS = 25_000
+_SHORT_CHARACTERS = 65_536
 # Both vocabularies split before tokenising, and never inside these places, behind a line end or before a space, so that
 # pieces give the ids of the whole. One of two characters first, which is what `re` finds fastest.
 _BOUNDARY = re.compile(r"[\n ](?:(?<=\n)(?=[^\S\r\n]*+\S)|(?<=[^\W\d_] )(?=[^\W\d_]))")
@@ -123,7 +124,12 @@ class _FileTokenizer:
         )
 
     def encode(self, text: str) -> npt.NDArray[np.int32]:
-        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
+        if len(text) <= _SHORT_CHARACTERS:
+            return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
+        # Without the place of each token in the text: in half to two thirds of the time, and in 440 to 550 MB instead
+        # of 490 to 740 for 4 MiB. The library then starts threads, which must not be there before a process forks.
+        [encoding] = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        return np.array(encoding.ids, np.int32)
 
     def decode(self, ids: list[int]) -> str:
         return str(self._tokenizer.decode(ids))
