@@ -3,6 +3,7 @@
 import struct
 from enum import StrEnum
 
+from ummp_assets.clean.audio_ogg import missing_page
 from ummp_assets.clean.audio_riff import find_chunk
 
 __all__ = ["AudioFormat", "find_foreign_codec", "find_truncation", "sniff_audio_format"]
@@ -19,10 +20,6 @@ _AIFF_CODECS = frozenset(
     b"NONE sowt twos raw  fl32 FL32 fl64 FL64 ulaw ULAW alaw ALAW ima4 GSM  in24 in32 ni24 42ni 23ni".split(b" ")
 )
 _OGG_CODECS = (b"\x01vorbis", b"OpusHead")
-# Of the flags in a page's sixth byte.
-_END_OF_STREAM = 4
-# A header of 27 bytes, 255 lengths and as many segments of 255 bytes.
-_MAX_PAGE_BYTES = 27 + 255 + 255 * 255
 _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 
 
@@ -88,7 +85,7 @@ def find_truncation(data: bytes | memoryview, audio_format: AudioFormat) -> str 
     if audio_format is AudioFormat.AIFF:
         return _missing_samples(data, b"SSND", ">")
     if audio_format is AudioFormat.OGG:
-        return _missing_page(data)
+        return missing_page(data)
     return None
 
 
@@ -106,22 +103,3 @@ def _missing_samples(data: bytes | memoryview, name: bytes, byte_order: str) -> 
     if size <= there or size in _OPEN_SIZES or any(0 <= most - size <= _BELOW_LARGEST for most in _LARGEST_SIZES):
         return None
     return f"{there:,} of {size:,} bytes of samples are there"
-
-
-def _missing_page(data: bytes | memoryview) -> str | None:
-    """Check that the last page is whole and ends its stream: RFC 3533, section 6.
-
-    Every logical stream ends with a page that says so, each link of a chain and each stream that others are
-    interleaved with, too; RFC 7845, section 3, calls one without it truncated. A chain that was cut between two of its
-    links ends as it should, and passes.
-    """
-    tail = bytes(data[-_MAX_PAGE_BYTES:])
-    page = tail.rfind(b"OggS")
-    if page < 0:
-        # Whatever page there is before ends before the file does.
-        return None
-    segments = tail[page + 26] if page + 26 < len(tail) else 255
-    sizes = tail[page + 27 : page + 27 + segments]
-    if len(sizes) < segments or page + 27 + segments + sum(sizes) > len(tail):
-        return "the last page is incomplete"
-    return None if tail[page + 5] & _END_OF_STREAM else "the last page does not end the stream"

@@ -24,6 +24,7 @@ import soundfile
 
 from ummp_assets.clean.audio_flac import open_plain_flac
 from ummp_assets.clean.audio_format import AudioFormat, find_foreign_codec
+from ummp_assets.clean.audio_ogg import find_links
 from ummp_assets.clean.audio_riff import read_plain_wav
 
 __all__ = ["AudioSource", "open_source"]
@@ -97,7 +98,13 @@ def open_source(data: bytes | memoryview, audio_format: AudioFormat) -> Iterator
                 blocks = flac.blocks(_memory.block(flac.channels, np.int16))
                 yield AudioSource(flac.sample_rate_hz, flac.channels, flac.frames, 0, blocks)
                 return
+    links = find_links(data) if audio_format is AudioFormat.OGG else [0]
     with _open_by_libsndfile(data) as file:
+        if len(links) > 1:
+            # libsndfile reads the first alone.
+            chain = _read_chain(data, links, int(file.samplerate), int(file.channels))
+            yield AudioSource(int(file.samplerate), int(file.channels), None, 0, chain)
+            return
         yield AudioSource(
             sample_rate_hz=int(file.samplerate),
             channels=int(file.channels),
@@ -174,6 +181,15 @@ def _read_blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
             yield block
         if len(block) < len(buffer):
             return
+
+
+def _read_chain(data: bytes | memoryview, links: list[int], rate_hz: int, channels: int) -> Iterator[Samples]:
+    view = memoryview(data)
+    for start, end in zip(links, [*links[1:], len(data)], strict=True):
+        with _open_by_libsndfile(view[start:end]) as file:
+            if (file.samplerate, file.channels) != (rate_hz, channels):
+                raise ValueError("the links of the chain have different rates or channels")
+            yield from _read_blocks(file)
 
 
 @contextmanager

@@ -84,7 +84,23 @@ def test_an_ogg_cut_between_two_pages_is_refused(subtype: str) -> None:
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_a_chain_of_ogg_streams_ends_with_the_end_of_its_last_link(subtype: str) -> None:
+def test_a_chain_of_ogg_streams_is_read_to_the_end_of_its_last_link(subtype: str) -> None:
     first, second = (written(tone(2.0, level=level), file_format="OGG", subtype=subtype) for level in (0.5, 0.25))
-    decoded(first + second)
+    waveform = decoded(first + second).waveform
+    expected = np.concatenate([decoded(first).waveform, decoded(second).waveform])
+    np.testing.assert_allclose(waveform, expected, atol=1e-6)
     assert refused(first + b"".join(ogg_pages(second)[:-1])).reason is Reason.CORRUPT_AUDIO
+
+
+def test_a_chain_of_streams_that_differ_is_corrupt() -> None:
+    first, second = (written(tone(1.0, rate_hz), rate_hz, "OGG") for rate_hz in (16_000, 22_050))
+    refusal = refused(first + second)
+    assert refusal.reason is Reason.CORRUPT_AUDIO
+    assert "different rates" in refusal.detail
+
+
+def test_a_chain_of_very_many_streams_is_corrupt() -> None:
+    link = written(tone(0.1), file_format="OGG", subtype="OPUS")
+    refusal = refused(link * 201)
+    assert refusal.reason is Reason.CORRUPT_AUDIO
+    assert "more than 200 streams" in refusal.detail
