@@ -19,7 +19,7 @@ and our own loops try again), a `Permanent` one is not and says what to change.
         ├── ObjectNotFound       the store holds no object at that path
         ├── ManifestMissing      a stage or dataset was never committed for that key
         ├── ManifestCorrupt      a manifest or one of its files is not what was written
-        ├── UnsupportedFormat    written by a newer version of UMMP than this one
+        ├── UnsupportedFormat    written by a version of UMMP that this one cannot go on from
         ├── SchemaConflict       a column changed its type between batches of one dataset
         ├── DatasetNotFound      no dataset or no version of that name
         ├── OffsetsWentBack      a topic ends before what was already planned from it
@@ -165,7 +165,7 @@ class ManifestCorrupt(Permanent):
 
 
 class UnsupportedFormat(Permanent):
-    """Written by a newer version of UMMP than this one."""
+    """Written by a version of UMMP that this one cannot go on from: mostly a newer one."""
 
 
 class SchemaConflict(Permanent):

@@ -5,24 +5,25 @@ other pages of the database's tree: measured, a thousand texts rewrote 56 MB. In
 and four runs of a level are merged to one of the next; a look-up is a binary search in each of the few runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
+from ummp_assets.storage.band_filter import BandFilter
+
 __all__ = ["METADATA", "BandRuns"]
 
-# With eight, a look-up among 10^6 texts goes through 16 runs instead of 10 and takes 2.3 times that among 10^4.
-_RUNS_PER_LEVEL = 4
+# With eight, runs are merged less often, but a look-up among 10^6 texts goes through 16 instead of 10.
+_MERGED_RUNS = 4
 # A run of the last level holds what leads to a quarter of a million texts in 46 MB; merging one takes 140.
 _LAST_LEVEL = 4
 # What leads to 10^6 texts.
 _CACHE_BYTES = 160 * 2**20
-# A line of the processor's cache has 512 bits.
-_SLOT_OF_LINE = np.uint64(511)
-# Bits of a band that choose its second and its third slot of a line.
-_LATER_SLOTS = np.uint64(0), np.uint64(9)
+_NUMBER_BYTES = 4
 
 METADATA = sa.MetaData()
 
@@ -38,10 +39,27 @@ _RUNS = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# Built once: building them takes longer than the database does.
+_IN_DATASET = (
+    # Of the length of a value the database reads no more than its header.
+    sa.select(_RUNS.c.run, _RUNS.c.level, sa.func.length(_RUNS.c.numbers))
+    .where(_RUNS.c.dataset == sa.bindparam("dataset"))
+    .order_by(_RUNS.c.run)
+)
+_WHOLE = sa.select(_RUNS.c.bands, _RUNS.c.numbers).where(_RUNS.c.run == sa.bindparam("number"))
+_INSERT = sa.insert(_RUNS)
+
 _Integers = npt.NDArray[np.int64]
-_Slots = npt.NDArray[np.uint64]
-_Bytes = npt.NDArray[np.uint8]
 _Numbers = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What the database tells of a run: its number and level, and how many bands it holds."""
+
+    number: int
+    level: int
+    bands: int
 
 
 class _Run:
@@ -49,78 +67,40 @@ class _Run:
 
     Halves take half of the memory, and of a thousand bands that a run of four million does not hold they take one for
     another, whose owner turns out to be unlike.
-
-    A Bloom filter (1970) of three bits and 16 for each entry tells of 99 bands in 100 that the run does not hold them,
-    which spares nearly all of the binary search. The bits stand in one line of the processor's cache (Putze, Sanders
-    and Singler 2007), and the lines of ascending bands follow one another.
     """
 
     def __init__(self, bands: _Integers, numbers: _Numbers) -> None:
         self._halves, self._numbers = _upper_halves(bands), numbers
-        self._bits = max(9, (16 * len(bands)).bit_length())
-        self._filter = np.zeros(1 << (self._bits - 3), np.uint8)
-        first = _first_slots(bands, self._bits)
-        for slots in (first, *(_later_slots(first, bands, shift) for shift in _LATER_SLOTS)):
-            np.bitwise_or.at(self._filter, *_bit_places(slots))
 
     @property
     def byte_count(self) -> int:
-        return self._halves.nbytes + self._numbers.nbytes + self._filter.nbytes
+        return self._halves.nbytes + self._numbers.nbytes
 
-    def find(self, wanted: "_Wanted") -> Iterator[tuple[int, list[int]]]:
+    def find(self, bands: _Integers) -> Iterator[tuple[int, list[int]]]:
         """Yield those of the bands that the run holds, each with its owners."""
-        slots, places, bits = wanted.first_slots(self._bits)
-        # Signed places, and without a check of bounds: the look-up takes an eighth less than with `filter[places]`.
-        (chosen,) = (self._filter.take(places, mode="clip") & bits).nonzero()
-        first, possible = slots[chosen], wanted.bands[chosen]
-        for shift in _LATER_SLOTS:
-            places, bits = _bit_places(_later_slots(first, possible, shift))
-            (chosen,) = (self._filter.take(places, mode="clip") & bits).nonzero()
-            first, possible = first[chosen], possible[chosen]
-        halves = _upper_halves(possible)
+        halves = _upper_halves(bands)
         begins = np.searchsorted(self._halves, halves, "left")
-        found = self._halves[np.minimum(begins, len(self._halves) - 1)] == halves
-        for place in np.flatnonzero(found).tolist():
-            end = int(np.searchsorted(self._halves, halves[place], "right"))
-            yield int(possible[place]), self._numbers[begins[place] : end].tolist()
-
-
-class _Wanted:
-    """Bands that are looked for, ascending and distinct; runs of one size have them in the same slots."""
-
-    def __init__(self, bands: _Integers) -> None:
-        self.bands = bands
-        self._first_slots: dict[int, tuple[_Slots, _Integers, _Bytes]] = {}
-
-    def first_slots(self, bits: int) -> tuple[_Slots, _Integers, _Bytes]:
-        """Return the first slot of each band in a filter of 2^bits, its byte, and its bit there."""
-        if bits not in self._first_slots:
-            slots = _first_slots(self.bands, bits)
-            self._first_slots[bits] = (slots, *_bit_places(slots))
-        return self._first_slots[bits]
+        (held,) = (self._halves.take(begins, mode="clip") == halves).nonzero()
+        ends = np.searchsorted(self._halves, halves[held], "right")
+        for band, begin, end in zip(bands[held].tolist(), begins[held].tolist(), ends.tolist(), strict=True):
+            yield band, self._numbers[begin:end].tolist()
 
 
 def _upper_halves(bands: _Integers) -> npt.NDArray[np.int32]:
     return (bands >> 32).astype(np.int32)
 
 
-def _first_slots(bands: _Integers, bits: int) -> _Slots:
-    return bands.view(np.uint64) >> np.uint64(64 - bits)
-
-
-def _later_slots(first: _Slots, bands: _Integers, shift: np.uint64) -> _Slots:
-    return first & ~_SLOT_OF_LINE | bands.view(np.uint64) >> shift & _SLOT_OF_LINE
-
-
-def _bit_places(slots: _Slots) -> tuple[_Integers, _Bytes]:
-    return (slots >> np.uint64(3)).view(np.int64), np.uint8(1) << (slots & np.uint64(7)).astype(np.uint8)
-
-
 class BandRuns:
-    """Owners by band, per dataset. Runs never change, so that those once read are kept, up to 160 MB."""
+    """Owners by band, per dataset. Runs never change, so that those once read are kept, and a filter for each dataset,
+    up to 160 MB.
+
+    It remembers runs as they are written: once a transaction was rolled back, it must not be used any more.
+    """
 
     def __init__(self) -> None:
-        self._cache: dict[int, _Run] = {}
+        # What was not used for longest stands first.
+        self._runs: dict[int, _Run] = {}
+        self._filters: dict[str, BandFilter] = {}
 
     def find(self, connection: sa.Connection, dataset: str, bands: _Integers) -> dict[int, list[int]]:
         """Return the numbers of the owners that stand under any of the bands, by band.
@@ -131,56 +111,95 @@ class BandRuns:
             Shape (n,), ascending and distinct.
         """
         owners: dict[int, list[int]] = {}
-        wanted = _Wanted(bands)
-        for number in self._numbers(connection, dataset):
-            for band, found in self._read(connection, number).find(wanted):
-                owners.setdefault(band, []).extend(found)
+        runs = _runs_of(connection, dataset)
+        possible = self._filter(connection, dataset, runs).choose(bands)
+        if len(possible):
+            for run in runs:
+                for band, found in self._read(connection, run.number).find(possible):
+                    owners.setdefault(band, []).extend(found)
         return owners
 
     def add(self, connection: sa.Connection, dataset: str, bands: _Integers, numbers: _Numbers) -> None:
         """Put owners under bands, both of shape (n,); in any order."""
         if not len(bands):
             return
+        order = np.argsort(bands)
+        bands, numbers = added, _ = bands[order], numbers[order]
         level, parts = 0, [(bands, numbers)]
-        while level < _LAST_LEVEL and len(peers := self._numbers(connection, dataset, level)) == _RUNS_PER_LEVEL - 1:
-            for peer in peers:
-                self._cache.pop(peer, None)
-                parts.append(_read_whole(connection, peer))
-            connection.execute(sa.delete(_RUNS).where(_RUNS.c.run.in_(peers)))
+        runs = _runs_of(connection, dataset)
+        merged: set[int] = set()
+        while (
+            level < _LAST_LEVEL and len(peers := [run.number for run in runs if run.level == level]) == _MERGED_RUNS - 1
+        ):
+            parts += [_read_whole(connection, peer) for peer in peers]
+            merged.update(peers)
             level += 1
-        bands, numbers = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        # Timsort merges what is sorted in half of quicksort's time, and takes five times as long for what is not.
-        order = np.argsort(bands, kind="stable" if len(parts) > 1 else "quicksort")
-        parts.clear()
-        bands, numbers = bands[order], numbers[order]
-        del order
+        if merged:
+            connection.execute(sa.delete(_RUNS).where(_RUNS.c.run.in_(merged)))
+            bands, numbers = _merge(parts)
         row = {"dataset": dataset, "level": level, "bands": bands.data.cast("B"), "numbers": numbers.data.cast("B")}
-        connection.execute(sa.insert(_RUNS), row)
+        key: Any = connection.execute(_INSERT, row).inserted_primary_key
+        number: int = key[0]
+        for peer in merged:
+            self._runs.pop(peer, None)
+        self._keep(number, _Run(bands, numbers))
+        known = self._filters.get(dataset)
+        if known and known.runs >= merged and known.has_room(_count(runs) + len(added)):
+            known.add(added)
+            known.runs = known.runs - merged | {number}
 
-    def _numbers(self, connection: sa.Connection, dataset: str, level: int | None = None) -> list[int]:
-        chosen = sa.select(_RUNS.c.run).where(_RUNS.c.dataset == dataset).order_by(_RUNS.c.run)
-        if level is not None:
-            chosen = chosen.where(_RUNS.c.level == level)
-        return list(connection.execute(chosen).scalars())
+    def _filter(self, connection: sa.Connection, dataset: str, runs: Sequence[_Entry]) -> BandFilter:
+        """Return the filter of all runs of a dataset."""
+        known = self._filters.pop(dataset, None)
+        if known is None or not known.has_room(_count(runs)):
+            known = BandFilter(_count(runs))
+            self._make_room(known.byte_count)
+        self._filters[dataset] = known
+        numbers_of_all = {run.number for run in runs}
+        for number in numbers_of_all - known.runs:
+            bands, numbers = _read_whole(connection, number)
+            known.add(bands)
+            self._keep(number, _Run(bands, numbers))
+        known.runs = numbers_of_all
+        return known
 
     def _read(self, connection: sa.Connection, number: int) -> _Run:
-        if number in self._cache:
-            # What was not used for longest stands first.
-            self._cache[number] = self._cache.pop(number)
-        else:
-            run = _Run(*_read_whole(connection, number))
-            self._make_room(run.byte_count)
-            self._cache[number] = run
-        return self._cache[number]
+        run = self._runs.pop(number, None) or _Run(*_read_whole(connection, number))
+        self._keep(number, run)
+        return run
+
+    def _keep(self, number: int, run: _Run) -> None:
+        self._runs.pop(number, None)
+        self._make_room(run.byte_count)
+        self._runs[number] = run
 
     def _make_room(self, byte_count: int) -> None:
-        held = sum(run.byte_count for run in self._cache.values())
-        for number in list(self._cache):
-            if held + byte_count <= _CACHE_BYTES:
-                return
-            held -= self._cache.pop(number).byte_count
+        held = sum(run.byte_count for run in self._runs.values())
+        held += sum(known.byte_count for known in self._filters.values())
+        while held + byte_count > _CACHE_BYTES and (self._runs or self._filters):
+            kept: dict[Any, Any] = self._runs or self._filters
+            held -= kept.pop(next(iter(kept))).byte_count
+
+
+def _count(runs: Iterable[_Entry]) -> int:
+    return sum(run.bands for run in runs)
+
+
+def _merge(parts: list[tuple[_Integers, _Numbers]]) -> tuple[_Integers, _Numbers]:
+    """Return sorted runs as one, and take them out of the list, that they need not stay in memory."""
+    bands, numbers = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    parts.clear()
+    # Timsort merges what is sorted in half of quicksort's time.
+    order = np.argsort(bands, kind="stable")
+    return bands[order], numbers[order]
+
+
+def _runs_of(connection: sa.Connection, dataset: str) -> list[_Entry]:
+    """Return the runs of a dataset, in order."""
+    rows = connection.execute(_IN_DATASET, {"dataset": dataset})
+    return [_Entry(run, level, byte_count // _NUMBER_BYTES) for run, level, byte_count in rows]
 
 
 def _read_whole(connection: sa.Connection, number: int) -> tuple[_Integers, _Numbers]:
-    row = connection.execute(sa.select(_RUNS.c.bands, _RUNS.c.numbers).where(_RUNS.c.run == number)).one()
+    row = connection.execute(_WHOLE, {"number": number}).one()
     return np.frombuffer(row.bands, np.int64), np.frombuffer(row.numbers, np.uint32)

@@ -6,53 +6,60 @@ Jaccard similarity 0.8 share a band with probability 0.92 and of 0.9 with 0.9998
 signatures then decides.
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from ummp_assets.errors import InvalidInput
+from ummp_assets.errors import InvalidInput, UnsupportedFormat
 from ummp_assets.storage.band_runs import METADATA as BAND_RUNS
 from ummp_assets.storage.band_runs import BandRuns
 from ummp_assets.storage.index import Index
+from ummp_assets.storage.text_blocks import METADATA as TEXT_BLOCKS
 from ummp_assets.storage.text_blocks import (
-    BLOCK_TEXTS,
     NO_OWNER,
+    KnownText,
     TextBlock,
     append_blocks,
     next_number,
-    read_blocks,
+    read_texts,
     remove_texts,
+    signature_version,
 )
-from ummp_assets.storage.text_blocks import METADATA as TEXT_BLOCKS
+from ummp_assets.storage.text_keys import BAND_VALUES, BANDS, Keys, SortedKeys, band_keys, heir_keys, id_keys
 
-__all__ = ["BANDS", "SIGNATURE_VALUES", "SignatureIndex", "SignedText", "SimilarTwin"]
+__all__ = ["SIGNATURE_VALUES", "SIGNATURE_VERSION", "SignatureIndex", "SignedTexts", "SimilarTwin"]
 
-BANDS, BAND_VALUES = 14, 8
 SIGNATURE_VALUES = BANDS * BAND_VALUES
+
+SIGNATURE_VERSION = 3
+"""Version of what the values are: those of different versions cannot be compared."""
 
 _TEXTS_PER_TRANSACTION = 1_000
 
 _Values = npt.NDArray[np.uint16]
-_Keys = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SignedText:
-    """A text and its MinHash signature.
+class SignedTexts:
+    """Texts and their MinHash signatures, n of them.
 
     Parameters
     ----------
-    signature:
-        Shape (112,), uint16: the low bits of each minimum, which tell as much at a half of the size (Li and König
+    signatures:
+        Shape (n, 112), uint16: the low bits of each minimum, which tell as much at a half of the size (Li and König
         2010).
     """
 
-    sample_id: str
-    signature: _Values
+    sample_ids: Sequence[str]
+    signatures: _Values
+
+    def part(self, places: slice | Sequence[int]) -> "SignedTexts":
+        chosen = self.sample_ids[places] if isinstance(places, slice) else [self.sample_ids[place] for place in places]
+        return SignedTexts(chosen, self.signatures[places])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +70,12 @@ class SimilarTwin:
     similarity: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Known:
-    """A text in the index; `owner` is the number of its owner or `NO_OWNER`."""
+@dataclass(frozen=True, slots=True)
+class _Nearby:
+    """Texts that may be similar: their numbers by the key that leads to them, and those of them that are left."""
 
-    number: int
-    sample_id: str
-    signature: _Values
-    owner: int
-    similarity: float
+    numbers: dict[int, list[int]]
+    texts: dict[int, KnownText]
 
 
 class SignatureIndex:
@@ -84,11 +88,11 @@ class SignatureIndex:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._runs = BandRuns()
+        self._forget()
         index.make_tables(TEXT_BLOCKS)
         index.make_tables(BAND_RUNS)
 
-    def claim(self, dataset: str, texts: Sequence[SignedText], min_similarity: float) -> list[SimilarTwin | None]:
+    def claim(self, dataset: str, texts: SignedTexts, min_similarity: float) -> list[SimilarTwin | None]:
         """Make each text the owner of its content, unless an owner's signature is similar.
 
         Parameters
@@ -106,23 +110,24 @@ class SignatureIndex:
         ------
         InvalidInput
             The similarity is out of its bounds.
+        UnsupportedFormat
+            The index holds signatures of another version, with which new texts cannot be compared.
         """
         if not 0.5 <= min_similarity <= 1:
             raise InvalidInput(f"a similarity of {min_similarity} is not between 0.5 and 1")
         verdicts: dict[str, SimilarTwin | None] = {}
-        for start in range(0, len(texts), _TEXTS_PER_TRANSACTION):
-            part = texts[start : start + _TEXTS_PER_TRANSACTION]
-            with self._index.transaction() as connection:
-                _lock(connection)
-                verdicts |= self._judge(connection, dataset, part, min_similarity)
-        return [verdicts[text.sample_id] for text in texts]
+        for start in range(0, len(texts.sample_ids), _TEXTS_PER_TRANSACTION):
+            part = texts.part(slice(start, start + _TEXTS_PER_TRANSACTION))
+            with self._writing() as connection:
+                verdicts |= self._judge(connection, dataset, part, min_similarity, self._refuse_others)
+        return [verdicts[sample_id] for sample_id in texts.sample_ids]
 
     def heirs(self, dataset: str, sample_ids: Sequence[str]) -> set[str]:
         """Return the samples that are near duplicates of any of these, which own a content."""
         if not sample_ids:
             return set()
         with self._index.transaction(reading=True) as connection:
-            candidates = self._led_to(connection, dataset, _id_keys(sample_ids))
+            candidates = self._led_to(connection, dataset, id_keys(sample_ids))
             owners = {text.number for text in candidates if text.sample_id in set(sample_ids)}
             return {heir.sample_id for heir in self._find_heirs(connection, dataset, owners)}
 
@@ -134,177 +139,158 @@ class SignatureIndex:
         The sample ids of the new owners: a repeated run of their batches keeps them.
         """
         promoted: list[str] = []
-        with self._index.transaction() as connection:
-            _lock(connection)
+        with self._writing() as connection:
             for sample_id in sorted(set(sample_ids)):
                 heirs = self._remove(connection, dataset, sample_id)
                 judged = self._judge(connection, dataset, heirs, min_similarity)
                 promoted += [heir for heir, twin in judged.items() if twin is None]
         return promoted
 
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        try:
+            with self._index.transaction() as connection:
+                _lock(connection)
+                yield connection
+        except BaseException:
+            # The database does not have what was written, and gives its numbers to others.
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        self._runs = BandRuns()
+        self._comparable = False
+
+    def _refuse_others(self, connection: sa.Connection) -> None:
+        """Raise `UnsupportedFormat` when the index holds signatures that new ones cannot be compared with."""
+        if self._comparable:
+            return
+        if (version := signature_version(connection, SIGNATURE_VERSION)) != SIGNATURE_VERSION:
+            raise UnsupportedFormat(
+                f"the index holds signatures of texts of version {version or 'unknown'}, this release makes those of "
+                f"version {SIGNATURE_VERSION}: near duplicates of what it holds would not be found. Use the release "
+                "that wrote them, or empty its tables text_blocks, text_runs and text_signatures and materialize "
+                "clean_text of all batches again, in their order."
+            )
+        self._comparable = True
+
     def _judge(
-        self, connection: sa.Connection, dataset: str, texts: Sequence[SignedText], min_similarity: float
+        self,
+        connection: sa.Connection,
+        dataset: str,
+        texts: SignedTexts,
+        min_similarity: float,
+        check: Callable[[sa.Connection], None] | None = None,
     ) -> dict[str, SimilarTwin | None]:
-        """Return the verdict of each text; those that had none get one, in order."""
-        if not texts:
+        """Return the verdict of each text; those that had none get one, in order, once `check` was called."""
+        if not texts.sample_ids:
             return {}
-        ids = _id_keys([text.sample_id for text in texts])
-        bands = _band_keys(np.concatenate([text.signature for text in texts]).reshape(len(texts), SIGNATURE_VALUES))
-        keys = np.sort(np.concatenate((bands.ravel(), ids)))
-        repeats = keys[1:] == keys[:-1]
-        buckets = self._runs.find(connection, dataset, np.append(keys[:-1][~repeats], keys[-1]))
-        known = _read_known(connection, {number for bucket in buckets.values() for number in bucket})
-        verdicts = _verdicts_of(connection, known, {text.sample_id for text in texts})
-        latest = {text.sample_id: place for place, text in enumerate(texts)}
+        ids, bands = id_keys(texts.sample_ids), band_keys(texts.signatures)
+        keys = SortedKeys(np.concatenate((bands.ravel(), ids)))
+        numbers = self._runs.find(connection, dataset, keys.distinct)
+        nearby = _Nearby(numbers, read_texts(connection, {number for found in numbers.values() for number in found}))
+        verdicts = _verdicts_of(connection, nearby.texts, set(texts.sample_ids))
+        latest = {sample_id: place for place, sample_id in enumerate(texts.sample_ids)}
         new = [place for sample_id, place in latest.items() if sample_id not in verdicts]
         if new:
-            crowded = _holds(bands[new], np.union1d(keys[1:][repeats], np.fromiter(buckets, np.int64, len(buckets))))
-            first = next_number(connection)
-            texts = [texts[place] for place in new]
-            found = _find_owners(texts, bands[new], crowded, buckets, known, first, min_similarity)
-            self._write(connection, dataset, first, texts, found, bands[new], ids[new])
+            if check is not None:
+                check(connection)
+            shared = keys.shared(numbers)[: bands.size].reshape(bands.shape)[new]
+            first, texts, bands = next_number(connection), texts.part(new), bands[new]
+            found = _find_owners(texts, bands, shared, nearby, first, min_similarity)
+            self._write(connection, dataset, first, _block(texts, found), bands, ids[new])
             verdicts |= {
-                text.sample_id: SimilarTwin(owner.sample_id, similarity) if owner else None
-                for text, (owner, similarity) in zip(texts, found, strict=True)
+                sample_id: SimilarTwin(owner.sample_id, similarity) if owner else None
+                for sample_id, (owner, similarity) in zip(texts.sample_ids, found, strict=True)
             }
         return verdicts
 
     def _write(
-        self,
-        connection: sa.Connection,
-        dataset: str,
-        first: int,
-        texts: Sequence[SignedText],
-        found: Sequence[tuple[_Known | None, float]],
-        bands: _Keys,
-        ids: _Keys,
+        self, connection: sa.Connection, dataset: str, first: int, texts: TextBlock, bands: Keys, ids: Keys
     ) -> None:
         """Keep texts, whose numbers begin at `first`, and what leads to them: bands, ids and owners."""
-        owners = np.array([owner.number if owner else NO_OWNER for owner, _ in found], np.int64)
-        similarities = np.array([similarity for _, similarity in found], np.float64)
-        signatures = np.stack([text.signature for text in texts])
-        block = TextBlock([text.sample_id for text in texts], signatures, owners, similarities)
-        append_blocks(connection, first, block)
-        numbers = first + np.arange(len(texts), dtype=np.uint32)
-        owns = owners == NO_OWNER
-        leading = (bands[owns].ravel(), ids, _heir_keys(owners[~owns]))
+        append_blocks(connection, first, texts)
+        numbers = first + np.arange(len(ids), dtype=np.uint32)
+        owns = texts.owners == NO_OWNER
+        leading = (bands[owns].ravel(), ids, heir_keys(texts.owners[~owns]))
         led_to = (np.repeat(numbers[owns], BANDS), numbers, numbers[~owns])
         self._runs.add(connection, dataset, np.concatenate(leading), np.concatenate(led_to))
 
-    def _remove(self, connection: sa.Connection, dataset: str, sample_id: str) -> list[SignedText]:
+    def _remove(self, connection: sa.Connection, dataset: str, sample_id: str) -> SignedTexts:
         """Remove a text and the verdicts that name it; return the texts that lost their owner, in order.
 
         What led to them, hashes of 64 bits, stays in the runs, where it names numbers that no text has any more.
         """
-        candidates = self._led_to(connection, dataset, _id_keys([sample_id]))
+        candidates = self._led_to(connection, dataset, id_keys([sample_id]))
         gone = next((text for text in candidates if text.sample_id == sample_id), None)
         if gone is None:
-            return []
+            return _signed([])
         heirs = self._find_heirs(connection, dataset, {gone.number})
         remove_texts(connection, [gone.number, *(heir.number for heir in heirs)])
-        return [SignedText(heir.sample_id, heir.signature) for heir in heirs]
+        return _signed(heirs)
 
-    def _find_heirs(self, connection: sa.Connection, dataset: str, owners: Set[int]) -> list[_Known]:
+    def _find_heirs(self, connection: sa.Connection, dataset: str, owners: Set[int]) -> list[KnownText]:
         """Return the texts whose owner is one of these numbers, in order."""
-        keys = _heir_keys(np.fromiter(owners, np.int64, len(owners)))
+        keys = heir_keys(np.fromiter(owners, np.int64, len(owners)))
         return [text for text in self._led_to(connection, dataset, keys) if text.owner in owners]
 
-    def _led_to(self, connection: sa.Connection, dataset: str, keys: _Keys) -> list[_Known]:
+    def _led_to(self, connection: sa.Connection, dataset: str, keys: Keys) -> list[KnownText]:
         """Return the texts that the keys may lead to, in order."""
         found = self._runs.find(connection, dataset, np.unique(keys))
-        known = _read_known(connection, {number for numbers in found.values() for number in numbers})
+        known = read_texts(connection, {number for numbers in found.values() for number in numbers})
         return [known[number] for number in sorted(known)]
 
 
 def _verdicts_of(
-    connection: sa.Connection, known: Mapping[int, _Known], sample_ids: Set[str]
+    connection: sa.Connection, known: Mapping[int, KnownText], sample_ids: Set[str]
 ) -> dict[str, SimilarTwin | None]:
     texts = [text for text in known.values() if text.sample_id in sample_ids]
-    owners = _read_known(connection, {text.owner for text in texts} - {NO_OWNER})
+    owners = read_texts(connection, {text.owner for text in texts} - {NO_OWNER})
     return {
         text.sample_id: None if text.owner == NO_OWNER else SimilarTwin(owners[text.owner].sample_id, text.similarity)
         for text in texts
     }
 
 
+def _signed(texts: Sequence[KnownText]) -> SignedTexts:
+    signatures = np.array([text.signature for text in texts], np.uint16).reshape(-1, SIGNATURE_VALUES)
+    return SignedTexts([text.sample_id for text in texts], signatures)
+
+
+def _block(texts: SignedTexts, found: Sequence[tuple[KnownText | None, float]]) -> TextBlock:
+    owners = np.array([owner.number if owner else NO_OWNER for owner, _ in found], np.int64)
+    similarities = np.array([similarity for _, similarity in found], np.float64)
+    return TextBlock(texts.sample_ids, texts.signatures, owners, similarities)
+
+
 def _find_owners(
-    texts: Sequence[SignedText],
-    keys: _Keys,
-    crowded: npt.NDArray[np.bool_],
-    buckets: dict[int, list[int]],
-    known: dict[int, _Known],
+    texts: SignedTexts,
+    bands: Keys,
+    shared: npt.NDArray[np.bool_],
+    nearby: _Nearby,
     first: int,
     min_similarity: float,
-) -> list[tuple[_Known | None, float]]:
-    """Return the owner of each text and its similarity, or None; texts that become owners join the buckets.
+) -> list[tuple[KnownText | None, float]]:
+    """Return the owner of each text and its similarity, or None; texts that become owners join those nearby.
 
-    Almost no text shares a band with another: only those that do, as `crowded` says of each band, are looked at.
+    Almost no text shares a band with another: only those that do, as `shared` says of each band, are looked at.
     """
-    found: list[tuple[_Known | None, float]] = [(None, 0.0)] * len(texts)
-    shared: dict[int, set[int]] = {}
-    for place, key in zip(crowded.nonzero()[0].tolist(), keys[crowded].tolist(), strict=True):
-        shared.setdefault(place, set()).add(key)
-    for place, common in shared.items():
-        text = texts[place]
-        for number in sorted({number for key in common for number in buckets.get(key, ()) if number in known}):
-            similarity = float(np.count_nonzero(known[number].signature == text.signature)) / SIGNATURE_VALUES
+    numbers, known = nearby.numbers, nearby.texts
+    found: list[tuple[KnownText | None, float]] = [(None, 0.0)] * len(texts.sample_ids)
+    keys, counts = bands[shared].tolist(), shared.sum(axis=1)
+    ends = np.cumsum(counts)
+    for place in np.flatnonzero(counts).tolist():
+        signature, common = texts.signatures[place], keys[ends[place] - counts[place] : ends[place]]
+        for number in sorted({number for key in common for number in numbers.get(key, ()) if number in known}):
+            similarity = float(np.count_nonzero(known[number].signature == signature)) / SIGNATURE_VALUES
             if similarity >= min_similarity:
                 found[place] = known[number], similarity
                 break
         else:
-            known[first + place] = _Known(first + place, text.sample_id, text.signature, NO_OWNER, 0.0)
+            known[first + place] = KnownText(first + place, texts.sample_ids[place], signature, NO_OWNER, 0.0)
             for key in common:
-                buckets.setdefault(key, []).append(first + place)
+                numbers.setdefault(key, []).append(first + place)
     return found
-
-
-def _holds(keys: _Keys, wanted: _Keys) -> npt.NDArray[np.bool_]:
-    """Return for each key whether it is among the wanted ones."""
-    # Of the few wanted ones a table of 16 bits spares nearly all of the binary search: 0.1 instead of 1 us for a text.
-    table = np.zeros(2**16, bool)
-    table[wanted & 0xFFFF] = True
-    held: npt.NDArray[np.bool_] = table[keys & 0xFFFF]
-    held[held] = np.isin(keys[held], wanted)
-    return held
-
-
-def _band_keys(signatures: _Values) -> npt.NDArray[np.int64]:
-    """Return a 64-bit key for each band; shape (texts, 14)."""
-    words = np.ascontiguousarray(signatures).view(np.uint64).reshape(len(signatures), BANDS, BAND_VALUES // 4)
-    keys = np.arange(BANDS, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    for place in range(words.shape[2]):
-        keys = _mix(keys ^ words[:, :, place])
-    return keys.view(np.int64)
-
-
-def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Spread bits: SplitMix64's finaliser (Steele et al. 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def _id_keys(sample_ids: Sequence[str]) -> _Keys:
-    digests = [hashlib.blake2b(sample_id.encode(), digest_size=8).digest() for sample_id in sample_ids]
-    return np.frombuffer(b"".join(digests), np.int64)
-
-
-def _heir_keys(owners: _Keys) -> _Keys:
-    # Far from the band keys, which mix small numbers first.
-    return _mix(owners.view(np.uint64) + np.uint64(0x6A09E667F3BCC908)).view(np.int64)
-
-
-def _read_known(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, _Known]:
-    """Return the texts of the numbers, those left out that were removed."""
-    wanted = sorted(numbers)
-    blocks = read_blocks(connection, wanted) if wanted else {}
-    known: dict[int, _Known] = {}
-    for number in wanted:
-        block, place = blocks[number // BLOCK_TEXTS], number % BLOCK_TEXTS
-        if (sample_id := block.sample_ids[place]) is not None:
-            owner, similarity = int(block.owners[place]), float(block.similarities[place])
-            known[number] = _Known(number, sample_id, block.signatures[place], owner, similarity)
-    return known
 
 
 def _lock(connection: sa.Connection) -> None:

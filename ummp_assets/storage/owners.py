@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import sqlalchemy as sa
 
+from ummp_assets.storage.dataset_index import insert_missing
 from ummp_assets.storage.index import Index
 from ummp_assets.storage.near_duplicates import SignatureIndex
 from ummp_assets.storage.perceptual_index import PerceptualIndex
@@ -47,8 +48,10 @@ def _copy_blocks(source: Index, target: Index, dataset: str) -> None:
         for start in range(0, len(wanted), _BLOCKS_AT_ONCE):
             chosen = blocks.c.block.in_(wanted[start : start + _BLOCKS_AT_ONCE])
             _insert(target, blocks, reading.execute(sa.select(blocks).where(chosen)).all())
+        versions = sa.Table("text_signatures", sa.MetaData(), autoload_with=reading)
+        _insert(target, versions, reading.execute(sa.select(versions)).all())
 
 
 def _insert(target: Index, table: sa.Table, rows: Iterable[sa.Row[tuple[object, ...]]]) -> None:
     with target.transaction() as writing:
-        writing.execute(sa.insert(table), [dict(row._mapping) for row in rows])
+        insert_missing(writing, table, [dict(row._mapping) for row in rows])

@@ -15,11 +15,13 @@ __all__ = [
     "BLOCK_TEXTS",
     "METADATA",
     "NO_OWNER",
+    "KnownText",
     "TextBlock",
     "append_blocks",
     "next_number",
-    "read_blocks",
+    "read_texts",
     "remove_texts",
+    "signature_version",
 ]
 
 BLOCK_TEXTS = 64
@@ -42,6 +44,14 @@ _BLOCKS = sa.Table(
     sa.Column("owners", sa.LargeBinary, nullable=False),
     sa.Column("similarities", sa.LargeBinary, nullable=False),
 )
+
+_VERSIONS = sa.Table(
+    "text_signatures", METADATA, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False)
+)
+
+# Built once: building them took a claim of a thousand texts as long as the database takes.
+_LAST_BLOCK = sa.select(sa.func.max(_BLOCKS.c.block))
+_INSERT = sa.insert(_BLOCKS)
 
 _Integers = npt.NDArray[np.int64]
 
@@ -68,10 +78,41 @@ class TextBlock:
     similarities: npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownText:
+    """A text in the index.
+
+    Parameters
+    ----------
+    owner:
+        The number of its owner or `NO_OWNER`.
+    similarity:
+        To the owner, 0 to 1.
+    """
+
+    number: int
+    sample_id: str
+    signature: npt.NDArray[np.uint16]
+    owner: int
+    similarity: float
+
+
 def next_number(connection: sa.Connection) -> int:
     """Return the number that the next text gets: the first of a new block."""
-    last = connection.execute(sa.select(sa.func.max(_BLOCKS.c.block))).scalar() or 0
+    last = connection.execute(_LAST_BLOCK).scalar() or 0
     return BLOCK_TEXTS * (int(last) + 1)
+
+
+def signature_version(connection: sa.Connection, version: int) -> int | None:
+    """Return the version of the signatures that the blocks hold, or None for one before they were noted.
+
+    Without blocks that is `version`, which is noted.
+    """
+    noted = connection.execute(sa.select(_VERSIONS.c.version)).scalar()
+    if noted is None and next_number(connection) == BLOCK_TEXTS:
+        connection.execute(sa.insert(_VERSIONS), {"version": version})
+        return version
+    return noted
 
 
 def append_blocks(connection: sa.Connection, first: int, texts: TextBlock) -> None:
@@ -86,10 +127,23 @@ def append_blocks(connection: sa.Connection, first: int, texts: TextBlock) -> No
         }
         for start in range(0, len(texts.sample_ids), BLOCK_TEXTS)
     ]
-    connection.execute(sa.insert(_BLOCKS), rows)
+    connection.execute(_INSERT, rows)
 
 
-def read_blocks(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, TextBlock]:
+def read_texts(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, KnownText]:
+    """Return the texts of the numbers, ascending, those left out that were removed."""
+    wanted = sorted(numbers)
+    blocks = _read_blocks(connection, wanted) if wanted else {}
+    known: dict[int, KnownText] = {}
+    for number in wanted:
+        block, place = blocks[number // BLOCK_TEXTS], number % BLOCK_TEXTS
+        if (sample_id := block.sample_ids[place]) is not None:
+            owner, similarity = int(block.owners[place]), float(block.similarities[place])
+            known[number] = KnownText(number, sample_id, block.signatures[place], owner, similarity)
+    return known
+
+
+def _read_blocks(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, TextBlock]:
     """Return the blocks that hold the texts with these numbers, by the number of the block."""
     wanted = sorted({number // BLOCK_TEXTS for number in numbers})
     blocks: dict[int, TextBlock] = {}
@@ -109,7 +163,7 @@ def read_blocks(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, 
 def remove_texts(connection: sa.Connection, numbers: Iterable[int]) -> None:
     """Forget the sample ids and signatures of texts, so that nobody finds them any more."""
     gone = set(numbers)
-    for number, block in read_blocks(connection, gone).items():
+    for number, block in _read_blocks(connection, gone).items():
         places = [place for place in range(len(block.sample_ids)) if number * BLOCK_TEXTS + place in gone]
         left = list(block.sample_ids)
         signatures = block.signatures.copy()

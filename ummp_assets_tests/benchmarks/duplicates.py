@@ -26,7 +26,7 @@ import numpy as np
 from ummp_assets.clean.text.normalise import normalise_text
 from ummp_assets.clean.text.signatures import SEQUENCE_WORDS, sign_texts
 from ummp_assets.storage.index import SqlIndex
-from ummp_assets.storage.near_duplicates import SIGNATURE_VALUES, SignatureIndex, SignedText
+from ummp_assets.storage.near_duplicates import SIGNATURE_VALUES, SignatureIndex, SignedTexts
 from ummp_assets_tests.benchmarks.english import english_documents
 from ummp_assets_tests.benchmarks.harness import Report, main, peer_python, ratio, take_turns
 
@@ -121,12 +121,12 @@ def find_here(texts: Sequence[str]) -> tuple[float, set[int]]:
     with fresh_index() as index:
         # What is loaded and compiled at first use.
         signatures = sign_texts(texts[:10])
-        index.claim("first use", [SignedText("t~0~0", signatures[0])], _MIN_SIMILARITY)
+        index.claim("first use", SignedTexts(["t~0~0"], signatures[:1]), _MIN_SIMILARITY)
         began = time.process_time()
         for start in range(0, len(texts), _CLAIM):
             signatures = sign_texts(texts[start : start + _CLAIM])
-            signed = [SignedText(f"t~0~{start + place}", signature) for place, signature in enumerate(signatures)]
-            twins = index.claim("benchmark", signed, _MIN_SIMILARITY)
+            sample_ids = [f"t~0~{start + place}" for place in range(len(signatures))]
+            twins = index.claim("benchmark", SignedTexts(sample_ids, signatures), _MIN_SIMILARITY)
             found.update(start + place for place, twin in enumerate(twins) if twin is not None)
         return time.process_time() - began, found
 
@@ -206,7 +206,7 @@ def _measure_growth(rows: list[dict[str, Any]]) -> float:
         def claim() -> float:
             nonlocal claimed
             signatures = drawn.integers(0, 2**16, (_CLAIM, SIGNATURE_VALUES), np.uint16)
-            texts = [SignedText(f"t~0~{claimed + place}", signature) for place, signature in enumerate(signatures)]
+            texts = SignedTexts([f"t~0~{claimed + place}" for place in range(_CLAIM)], signatures)
             began = time.process_time()
             index.claim("benchmark", texts, _MIN_SIMILARITY)
             claimed += _CLAIM

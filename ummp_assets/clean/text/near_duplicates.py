@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from ummp_assets.reasons import Reason
 from ummp_assets.records import Modality, Rejection
-from ummp_assets.storage.near_duplicates import SIGNATURE_VALUES, SignatureIndex, SignedText, SimilarTwin
+from ummp_assets.storage.near_duplicates import SIGNATURE_VALUES, SignatureIndex, SignedTexts, SimilarTwin
 
 __all__ = ["SIGNATURE_FIELD", "drop_near_duplicates"]
 
@@ -40,9 +40,10 @@ def drop_near_duplicates(
             positions[dataset].append(position)
     twins: dict[int, SimilarTwin] = {}
     for dataset, members in positions.items():
-        texts = [
-            SignedText(sample_ids[position], np.frombuffer(signatures[position], np.uint16)) for position in members
-        ]
+        values = np.frombuffer(b"".join(signatures[position] for position in members), np.uint16)
+        texts = SignedTexts(
+            [sample_ids[position] for position in members], values.reshape(len(members), SIGNATURE_VALUES)
+        )
         found = index.claim(dataset, texts, min_similarity)
         twins |= {position: twin for position, twin in zip(members, found, strict=True) if twin is not None}
     if not twins:

@@ -1,15 +1,18 @@
 """MinHash signatures of texts (Broder 1997), over sequences of five words, for a whole chunk at once.
 
-No word becomes a Python object. `word_hashes.py` gives a hash of every word; five of those the hash of a sequence. The
-minima come from rensa, whose estimates were compared with datasketch's and with exact similarities.
+No word becomes a Python object. `word_hashes.py` gives a hash of every word; five of those the hash of a sequence. Each
+sequence falls into one of 112 bins, whose least hash gives a value of the signature (Li, Owen and Zhang 2012, "One
+Permutation Hashing"), so that it is looked at once, not 112 times; an empty bin takes the value of another (Shrivastava
+2017, "Optimal Densification for Fast and Accurate Minwise Hashing").
+
+Estimates of a similarity of 0.8 have a standard deviation of 0.042 among texts of 50 sequences, 0.039 of 100, and 0.034
+of 200 and more; those of 112 permutations, such as datasketch's, one of 0.038.
 """
 
-from array import array
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import rensa
 
 from ummp_assets.clean.text.word_hashes import hash_words
 from ummp_assets.storage.near_duplicates import SIGNATURE_VALUES
@@ -19,7 +22,6 @@ __all__ = ["SEQUENCE_WORDS", "sign_texts"]
 SEQUENCE_WORDS = 5
 """Words of a sequence, as FineWeb takes them (Penedo et al. 2024, appendix E.3)."""
 
-_SEED = 20_240_625
 _MAX_BYTES = 2**20
 # Arrays of this size stay in the processor's cache.
 _BYTES_AT_ONCE = 2**16
@@ -27,7 +29,13 @@ _BYTES_AT_ONCE = 2**16
 # An array, whose products wrap around without a warning.
 _SEQUENCE_FACTOR = np.array([0x9FB21C651E98DF25], np.uint64)
 
+# The hash of no sequence, and what a bin holds that none fell into.
+_NONE = np.uint64(2**64 - 1)
+_PLACES_AT_ONCE = 8
+_LOWER_HALF = np.uint64(2**32 - 1)
+
 _Hashes = npt.NDArray[np.uint64]
+_Counts = npt.NDArray[np.int64]
 
 
 def sign_texts(texts: Sequence[str]) -> npt.NDArray[np.uint16]:
@@ -43,15 +51,8 @@ def sign_texts(texts: Sequence[str]) -> npt.NDArray[np.uint16]:
     """
     signatures = np.zeros((len(texts), SIGNATURE_VALUES), np.uint16)
     for start, encoded in _groups(texts):
-        sequences, offsets = _hash_sequences(encoded)
-        signed = np.flatnonzero(offsets[1:] != offsets[:-1])
-        if not len(signed):
-            continue
-        # rensa gives the largest value to an empty row; those are left at zero.
-        minima = rensa.RMinHash.digest_matrix_from_flat_token_hashes(sequences, offsets, SIGNATURE_VALUES, _SEED)
-        # Half of the time of np.array, which looks at every number's type.
-        values = np.frombuffer(b"".join([array("I", row) for row in minima.to_rows()]), np.uint32)
-        signatures[start + signed] = values.reshape(-1, SIGNATURE_VALUES)[signed]
+        words, counts = hash_words(encoded)
+        signatures[start : start + len(encoded)] = _sign(_hash_sequences(words), counts)
     return signatures
 
 
@@ -73,40 +74,64 @@ def _groups(texts: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:
         yield start, group
 
 
-def _hash_sequences(encoded: Sequence[bytes]) -> tuple[_Hashes, _Hashes]:
-    """Return the hashes of all sequences of words, and where each text's begin; shapes (sequences,), (texts + 1,)."""
-    words, counts = hash_words(encoded)
-    sequences = _combine(words)
-    ends = np.cumsum(counts)
-    offsets = np.zeros(len(encoded) + 1, np.uint64)
-    if counts.min() < SEQUENCE_WORDS:
-        offsets[1:] = np.cumsum(np.maximum(counts - (SEQUENCE_WORDS - 1), 0))
-        return sequences[_inside(len(words), counts, ends)[: len(sequences)]], offsets
-    # The last words of a text begin sequences that reach into the next one: the one before them, once more, changes no
-    # minimum, and takes a tenth of the time of removing them.
-    inner = ends[:-1]
-    for place in range(1, SEQUENCE_WORDS):
-        sequences[inner - place] = sequences[inner - SEQUENCE_WORDS]
-    offsets[1:] = ends
-    offsets[-1] = len(sequences)
-    return sequences, offsets
-
-
-def _combine(words: _Hashes) -> _Hashes:
-    """Return a hash of each five words that follow one another: a polynomial, its terms taken by twos."""
-    count = max(len(words) - SEQUENCE_WORDS + 1, 0)
-    pairs = words[:-1] * _SEQUENCE_FACTOR
-    pairs += words[1:]
-    sequences = pairs[:count] * (_SEQUENCE_FACTOR * _SEQUENCE_FACTOR)
-    sequences += pairs[2 : 2 + count]
-    sequences *= _SEQUENCE_FACTOR
-    sequences += words[4 : 4 + count]
+def _hash_sequences(words: _Hashes) -> _Hashes:
+    """Return a hash of the five words that begin at each, a polynomial, its terms taken by twos; shape (words,)."""
+    sequences = np.zeros(len(words), np.uint64)
+    count = len(words) - SEQUENCE_WORDS + 1
+    if count > 0:
+        pairs = words[:-1] * _SEQUENCE_FACTOR
+        pairs += words[1:]
+        whole = np.multiply(pairs[:count], _SEQUENCE_FACTOR * _SEQUENCE_FACTOR, out=sequences[:count])
+        whole += pairs[2 : 2 + count]
+        whole *= _SEQUENCE_FACTOR
+        whole += words[4:]
     return sequences
 
 
-def _inside(words: int, counts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return for each word whether it begins a sequence within its text."""
-    inside = np.ones(words, bool)
-    for place in range(1, SEQUENCE_WORDS):
-        inside[(ends - place)[counts >= place]] = False
-    return inside
+def _sign(sequences: _Hashes, counts: _Counts) -> npt.NDArray[np.uint16]:
+    """Return the signatures of texts of so many words from the hashes of the sequences that begin at each word."""
+    bins = sequences & _LOWER_HALF
+    bins *= np.uint64(SIGNATURE_VALUES)
+    bins >>= np.uint64(32)
+    # The last words of a text begin sequences that reach into the next one: they go to the bins of a text more.
+    reaching = np.minimum(counts, SEQUENCE_WORDS - 1)
+    firsts = np.full((len(counts), 2), len(counts) * SIGNATURE_VALUES, np.uint64)
+    firsts[:, 0] = np.arange(0, len(counts) * SIGNATURE_VALUES, SIGNATURE_VALUES)
+    bins += np.repeat(firsts.ravel(), np.column_stack((counts - reaching, reaching)).ravel())
+    minima = np.full((len(counts) + 1) * SIGNATURE_VALUES, _NONE)
+    np.minimum.at(minima, bins.view(np.int64), sequences)
+    minima = minima[:-SIGNATURE_VALUES]
+    signatures = minima.reshape(-1, SIGNATURE_VALUES)
+    signatures[counts < SEQUENCE_WORDS] = 0
+    _fill_empty(minima)
+    return signatures.astype(np.uint16)
+
+
+def _fill_empty(minima: _Hashes) -> None:
+    """Give each empty bin the value of the first bin of its text that is not, in an order of its own."""
+    vacant = minima == _NONE
+    (empty,) = vacant.nonzero()
+    bins = empty % SIGNATURE_VALUES
+    texts = empty - bins
+    for orders in _ORDERS:
+        if not len(empty):
+            return
+        places = texts[:, None] + orders.take(bins, axis=0)
+        firsts = vacant.take(places).argmin(axis=1)
+        chosen = places.ravel().take(firsts + np.arange(0, places.size, _PLACES_AT_ONCE))
+        minima[empty] = minima.take(chosen)
+        (left,) = vacant.take(chosen).nonzero()
+        empty, bins, texts = empty[left], bins[left], texts[left]
+
+
+def _orders() -> npt.NDArray[np.int64]:
+    """Return for each bin all bins in a random order that never changes; shape (14, bins, 8), eight places at once."""
+    numbers = np.arange(SIGNATURE_VALUES**2, dtype=np.uint64).reshape(SIGNATURE_VALUES, -1) + np.uint64(1)
+    numbers *= _SEQUENCE_FACTOR
+    numbers ^= numbers >> np.uint64(32)
+    numbers *= _SEQUENCE_FACTOR
+    orders = np.argsort(numbers, axis=1).reshape(SIGNATURE_VALUES, -1, _PLACES_AT_ONCE)
+    return np.ascontiguousarray(orders.swapaxes(0, 1))
+
+
+_ORDERS = _orders()

@@ -24,7 +24,7 @@ from ummp_assets.parallel.cores import available_cores
 from ummp_assets.records import TEXT_SCHEMA, Modality
 from ummp_assets.settings import Settings, TextSettings
 from ummp_assets.storage.index import Index
-from ummp_assets.storage.near_duplicates import SignatureIndex
+from ummp_assets.storage.near_duplicates import SIGNATURE_VERSION, SignatureIndex
 from ummp_assets.storage.objects import ObjectStore
 from ummp_assets.storage.raw import raw_bytes
 from ummp_assets.storage.stages import Manifest, read_manifest, read_table
@@ -42,7 +42,7 @@ RULES = {
     "gopher_quality": "3",
     "c4": "1",
     "fineweb": "3",
-    "near_duplicates": "2",
+    "near_duplicates": str(SIGNATURE_VERSION),
     "personal_data": "3",
 }
 _CARRIED_COLUMNS = ("sample_id", "dataset", "uri", "sha256", "label", "attributes")
