@@ -29,7 +29,7 @@ __all__ = ["CODE_VERSION", "RULES", "STAGE", "clean_audio"]
 
 STAGE = "clean_audio"
 CODE_VERSION = "3"
-RULES = {"audio_bytes": "1", "decode": "3", "duration": "1", "levels": "3", "resample": "1", "truncation": "3"}
+RULES = {"audio_bytes": "1", "decode": "4", "duration": "1", "levels": "3", "resample": "1", "truncation": "3"}
 
 # How long a recording is, is not known before it is decoded: chunks are small, several minutes are one of their own.
 _CHUNK_ROWS = 4
