@@ -28,7 +28,7 @@ from ummp_assets.features.audio_stage import audio_features
 from ummp_assets.features.image_stage import image_features
 from ummp_assets.features.text import text_features
 from ummp_assets.records import RAW_SCHEMA
-from ummp_assets.settings import Settings, load_settings
+from ummp_assets.settings import Settings, TextSettings, load_settings
 from ummp_assets.storage.index import Index, open_index
 from ummp_assets.storage.objects import ObjectStore, open_store
 from ummp_assets.storage.stages import Manifest, StageWriter
@@ -65,7 +65,7 @@ class LargeBatch:
 
 
 _MEBIBYTE = 2**20
-_LARGEST_TEXT_BYTES = 8 * _MEBIBYTE
+_LARGEST_TEXT_BYTES = TextSettings().max_bytes
 _LARGEST_EVERY = 2_500
 
 
