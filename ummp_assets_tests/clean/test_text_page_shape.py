@@ -67,6 +67,13 @@ def test_end_tags_in_values_end_no_element() -> None:
     assert measure_shape("<div><p a='></div>'>" * 90).depth == 90
 
 
+@pytest.mark.parametrize("length", [9, 24, 25, 40, 64])
+def test_names_that_differ_in_any_byte_are_told_apart(length: int) -> None:
+    names = [f"{'a' * place}b{'a' * (length - place - 1)}" for place in range(length)]
+
+    assert len(set(find_tags("".join(f"<{name}>" for name in names).encode()).names.tolist())) == length
+
+
 def test_names_of_more_than_64_bytes_are_taken_for_different() -> None:
     long = "x" * 65
     assert len(set(find_tags(f"<{long}a></{long}b><{long}a>".encode()).names.tolist())) == 3

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ import sqlalchemy as sa
 from ummp_assets.errors import InvalidInput, UnsupportedFormat
 from ummp_assets.storage.index import Index, SqlIndex
 from ummp_assets.storage.near_duplicates import SIGNATURE_VALUES, SignatureIndex, SignedTexts, SimilarTwin
+from ummp_assets.storage.owners import copy_owners
 
 Signature = npt.NDArray[np.uint16]
 
@@ -200,6 +203,16 @@ def test_release_that_failed_leaves_nothing_behind(signatures: SignatureIndex, s
         SimilarTwin("a", 1.0),
         SimilarTwin("c", 1.0),
     ]
+
+
+def test_copied_owners_are_compared_with_new_ones(signatures: SignatureIndex, sql_index: Index, tmp_path: Path) -> None:
+    (first,) = random_signatures(1)
+    signatures.claim("docs", signed({"a": first}), 0.8)
+
+    with closing(SqlIndex(f"sqlite:///{tmp_path / 'copy.db'}")) as copy:
+        copy_owners(sql_index, copy, "docs")
+
+        assert SignatureIndex(copy).claim("docs", signed({"b": first}), 0.8) == [SimilarTwin("a", 1.0)]
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM text_signatures", "UPDATE text_signatures SET version = 99"])
