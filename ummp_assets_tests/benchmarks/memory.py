@@ -64,7 +64,6 @@ class LargeBatch:
     settings: Mapping[str, Any]
 
 
-_MEBIBYTE = 2**20
 _LARGEST_TEXT_BYTES = TextSettings().max_bytes
 _LARGEST_EVERY = 2_500
 
