@@ -108,6 +108,22 @@ def test_page_nested_too_deep_gives_the_text_between_its_tags() -> None:
     assert extract_main_text(page) == "Fish & chips\nfor two"
 
 
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("9<b>月</b>1<b>日</b>", "9月1日"),
+        ("<ruby>漢<rp>(</rp><rt>かん</rt><rp>)</rp></ruby>", "漢(かん)"),
+        ("10<span>년</span>", "10년"),
+        ("<i> là </i>-haut", "là -haut"),
+        ("<b>s&oacute;</b> <b>&#28450;</b> <b>&#x6f22;</b> 5 <b>&euro;</b>", "só 漢 漢 5 €"),
+        ("icon<i>\ue001</i><i>&#xe001;</i> <a>›</a>", "icon"),
+    ],
+)
+def test_letter_that_stands_alone_between_tags_is_kept(markup: str, text: str) -> None:
+    page = PAGE.replace("<p>The second", f"<p>{markup}</p><p>The second")
+    assert extract_main_text(page).split("\n\n")[2].strip() == text
+
+
 def test_items_whose_indentation_outgrows_the_page_lose_it() -> None:
     page = f"<html><body>{'<ul><li>' * 200}{'<li>x' * 9_000}"
 
