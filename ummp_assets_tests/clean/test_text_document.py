@@ -182,6 +182,13 @@ def test_endless_marks_on_one_letter_are_cut_to_thirty() -> None:
     assert normalise_text("e\u0323\u0301" * 90) == "ẹ\u0301" * 90
 
 
+@pytest.mark.parametrize("text", ["a" + "\u0344" * 30, "\u0958" + "\u0301" * 30, "a" + "\u0f73" * 31])
+def test_marks_that_come_apart_are_cut_once(text: str) -> None:
+    normal = normalise_text(text)
+    assert len(normal) in (31, 32)
+    assert normalise_text(normal) == normal
+
+
 def test_marks_beyond_the_basic_plane_are_cut_and_letters_beside_them_stay() -> None:
     assert normalise_text("x" + "\U0001d165\U0001d16d" * 40) == "x" + "\U0001d165" * 15 + "\U0001d16d" * 15
     assert normalise_text("\U00010000" * 90) == "\U00010000" * 90

@@ -74,6 +74,8 @@ def normalise_text(text: str, *, repair_mojibake: bool = True) -> str:
         if "\u200c" in text or "\u200d" in text:
             text = _STRAY_JOINER.sub("", text)
         text = unicodedata.normalize("NFC", _many_marks().sub(_drop_endless_marks, text))
+        # Again, for some marks come apart into two.
+        text = _many_marks().sub(_drop_endless_marks, text)
     text = _INNER_SPACES.sub(" ", text)
     if " \n" in text or "\t\n" in text:
         text = "\n".join([line.rstrip(" \t") for line in text.split("\n")])
