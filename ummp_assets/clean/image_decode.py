@@ -1,6 +1,8 @@
 """From bytes to upright RGB pixels, within limits that hold before anything is decoded."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ from ummp_assets.clean.image_header import (
     is_sampled_as_usual,
     read_image_header,
 )
+from ummp_assets.clean.image_jpeg import without_harmless_fault
 from ummp_assets.clean.image_png import find_png_damage, missing_row_bytes, needed_chunks
 from ummp_assets.clean.image_tiff import decode_wide_planes, find_missing_pieces, has_wide_planes, normal_grey
 from ummp_assets.clean.image_tiff_errors import tiff_errors
@@ -33,6 +36,8 @@ Pixels = npt.NDArray[np.uint8]
 _USUAL_SCANS = 16
 _MARKER, _START_OF_SCAN = 0xFF, 0xDA
 _WELL_SHRUNK = 1.25
+# One of each kind: the decoder stops at the first.
+_HARMLESS_FAULTS = 2
 # OpenCV's LOG_LEVEL_SILENT.
 _SILENT = 0
 
@@ -179,15 +184,33 @@ def _decode_jpeg(header: ImageHeader, data: bytes, settings: ImageSettings) -> P
     if mode == "L" and header.icc_profile is None:
         mode = "RGB"
     space = _TURBO_SPACES[mode]
-    pixels = simplejpeg.decode_jpeg(
-        data, colorspace=space, fastupsample=is_shrunk, min_height=needed, min_width=needed, min_factor=2
+    decode = partial(
+        simplejpeg.decode_jpeg,
+        colorspace=space,
+        fastupsample=is_shrunk,
+        min_height=needed,
+        min_width=needed,
+        min_factor=2,
     )
+    pixels = _decode_despite_harmless_faults(decode, data)
     if mode == "RGB":
         return _upright(convert_rgb(pixels, header.icc_profile, settings.background), header.orientation)
     # Of CMYK, files hold how much light is left: every reader follows Photoshop in this.
     picture = Image.fromarray(pixels[..., 0]) if mode == "L" else Image.fromarray(255 - pixels, "CMYK")
     converted = convert_picture(picture, header.icc_profile, settings.background)
     return converted if isinstance(converted, Refusal) else _upright(converted, header.orientation)
+
+
+def _decode_despite_harmless_faults(decode: Callable[[bytes], Pixels], data: bytes) -> Pixels:
+    for _ in range(_HARMLESS_FAULTS):
+        try:
+            return decode(data)
+        except ValueError as error:
+            mended = without_harmless_fault(data, str(error))
+            if mended is None:
+                raise
+            data = mended
+    return decode(data)
 
 
 def _decode_by_opencv(header: ImageHeader, data: bytes, settings: ImageSettings) -> Pixels | Refusal:
