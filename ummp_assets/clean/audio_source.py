@@ -43,7 +43,7 @@ _INT16_SUBTYPES = ("PCM_16", "PCM_S8", "PCM_U8")
 _LARGEST_SAMPLES = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "ULAW": 32_124 / 32_768, "ALAW": 32_256 / 32_768}
 _MAX_ANNOUNCED_FRAMES = 1 << 48
 # Gapless playback cuts the encoder's delay and padding, of which decoders of MP3 keep one frame more or less.
-_MP3_SLACK_FRAMES = 4 * 1_152
+_MPEG_SLACK_FRAMES = 4 * 1_152
 _DEMUXERS = {AudioFormat.M4A: "mp4", AudioFormat.OGG: "ogg"}
 
 
@@ -109,7 +109,8 @@ def open_source(data: bytes | memoryview, audio_format: AudioFormat) -> Iterator
             sample_rate_hz=int(file.samplerate),
             channels=int(file.channels),
             announced_frames=int(file.frames) if 0 < file.frames < _MAX_ANNOUNCED_FRAMES else None,
-            slack_frames=_MP3_SLACK_FRAMES if audio_format is AudioFormat.MP3 else 0,
+            # MP3 may stand in a WAV as well.
+            slack_frames=_MPEG_SLACK_FRAMES if file.subtype.startswith("MPEG_LAYER") else 0,
             blocks=_read_blocks(file),
             largest_sample=_LARGEST_SAMPLES.get(file.subtype, 1.0),
         )

@@ -2,7 +2,7 @@
 
 import io
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -13,7 +13,7 @@ from ummp_assets.clean.audio_decode import DecodedAudio, decode_audio
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.settings import AudioSettings
 
-__all__ = ["RULES", "Samples", "decoded", "m4a", "refused", "replaced", "tone", "written"]
+__all__ = ["RULES", "Samples", "decoded", "m4a", "refused", "replaced", "tone", "written", "written_by_ffmpeg"]
 
 Samples = npt.NDArray[np.float32]
 
@@ -32,9 +32,16 @@ def written(samples: npt.NDArray[Any], rate_hz: int = 16_000, file_format: str =
 
 
 def m4a(samples: Samples, rate_hz: int, layout: str = "mono") -> bytes:
+    return written_by_ffmpeg(samples, rate_hz, layout, "mp4", "aac")
+
+
+def written_by_ffmpeg(
+    samples: Samples, rate_hz: int, layout: str, file_format: str, codec: Literal["aac", "mp3"]
+) -> bytes:
+    """Write a file with a codec that takes floating-point planes."""
     file = io.BytesIO()
-    with av.open(file, mode="w", format="mp4") as container:
-        stream = container.add_stream("aac", rate=rate_hz, layout=layout, bit_rate=192_000)
+    with av.open(file, mode="w", format=file_format) as container:
+        stream = container.add_stream(codec, rate=rate_hz, layout=layout, bit_rate=192_000)
         planes = samples[None, :] if samples.ndim == 1 else np.ascontiguousarray(samples.T)
         frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
         frame.rate, frame.time_base, frame.pts = rate_hz, Fraction(1, rate_hz), 0

@@ -10,7 +10,7 @@ import soundfile
 from ummp_assets.clean.audio_decode import DecodedAudio, decode_audio
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.reasons import Reason
-from ummp_assets_tests.clean.recordings import RULES, decoded, m4a, refused, tone, written
+from ummp_assets_tests.clean.recordings import RULES, decoded, m4a, refused, tone, written, written_by_ffmpeg
 from ummp_assets_tests.clean.samples import sound
 
 
@@ -52,6 +52,13 @@ def test_a_wav_with_sizes_of_64_bits_is_read_and_its_truncation_found() -> None:
     refusal = refused(rf64(samples)[:-10_000])
     assert refusal.reason is Reason.CORRUPT_AUDIO
     assert "22,000 of 32,000 bytes" in refusal.detail
+
+
+def test_mp3_in_a_wav_is_whole_without_the_padding_of_its_encoder() -> None:
+    # FFmpeg counts the padding in the chunk `fact`, libsndfile leaves it out.
+    data = written_by_ffmpeg(tone(2.0), 16_000, "mono", "wav", "mp3")
+    assert abs(len(decoded(data).waveform) - 32_000) < 2 * 1_152
+    assert refused(data[:-2_000]).reason is Reason.CORRUPT_AUDIO
 
 
 def test_a_flac_of_open_length_is_read_to_its_end() -> None:
