@@ -33,6 +33,8 @@ _OF_ITS_OWN = 2
 # BigTIFF's version, in the low byte.
 _BIG = 43
 _UNASSOCIATED_ALPHA = 2
+# LZMA and Zstandard, which Pillow's libtiff knows: GDAL and tifffile write them.
+_UNKNOWN_TO_OPENCV = (34_925, 50_000)
 
 
 def tile_pixels(picture: ImageFile) -> int:
@@ -106,6 +108,10 @@ def find_missing_pieces(picture: ImageFile) -> str | None:
 
 def is_read_whole_by_opencv(picture: TiffImagePlugin.TiffImageFile) -> bool:
     """Whether OpenCV reads all 16 bits of the colours; what else there is, Pillow reads by their high bytes."""
+    return _has_wide_colours(picture) and picture.tag_v2.get(_COMPRESSION) not in _UNKNOWN_TO_OPENCV
+
+
+def _has_wide_colours(picture: TiffImagePlugin.TiffImageFile) -> bool:
     tags = picture.tag_v2
     # OpenCV takes any fourth sample for alpha that the colours were not multiplied with.
     extra = tuple(tags.get(_EXTRA_SAMPLES, ()))
@@ -116,7 +122,7 @@ def has_wide_planes(picture: ImageFile) -> bool:
     """Whether an image's colours of 16 bits stand in planes of their own, which neither decoder reads as they stand."""
     if not isinstance(picture, TiffImagePlugin.TiffImageFile):
         return False
-    return picture.tag_v2.get(_PLANES) == _OF_ITS_OWN and is_read_whole_by_opencv(picture)
+    return picture.tag_v2.get(_PLANES) == _OF_ITS_OWN and _has_wide_colours(picture)
 
 
 def decode_wide_planes(picture: ImageFile, data: bytes) -> npt.NDArray[np.uint8]:

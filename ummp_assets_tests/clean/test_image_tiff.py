@@ -1,13 +1,16 @@
 """TIFFs of every kind of samples come out right by value, or are refused as a kind that is not read."""
 
 import io
+import lzma
 import struct
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import zstandard
 from PIL import Image
 
 from ummp_assets.clean.image_decode import DecodedImage, decode_image
@@ -151,6 +154,20 @@ def test_planes_in_compressed_tiles_are_turned_as_well() -> None:
     pixels = decoded(tiff(tiles, **tags))
     np.testing.assert_array_equal(pixels, np.rot90(np.round(np.dstack(planes) / 257), -1))
     assert refused(tiff([tiles[0], tiles[1], tiles[2][:50]], **tags)).reason is Reason.CORRUPT_IMAGE
+
+
+@pytest.mark.parametrize(("compression", "compress"), [(34_925, lzma.compress), (50_000, zstandard.compress)])
+@pytest.mark.parametrize("planes", [1, 2])
+def test_sixteen_bits_are_read_in_the_compressions_that_opencv_lacks(
+    compression: int, compress: Callable[[bytes], bytes], planes: int
+) -> None:
+    samples = np.dstack([RAMP, RAMP[::-1], RAMP // 2])
+    tags: dict[str, int | tuple[int, ...]] = {"BITS": (16,) * 3, "SAMPLES": 3, "PHOTOMETRIC": RGB}
+    tags |= {"PLANES": planes, "COMPRESSION": compression}
+    pieces = [samples] if planes == 1 else [samples[..., plane] for plane in range(3)]
+    pixels = decoded(tiff([compress(piece.tobytes()) for piece in pieces], **tags))
+    # By their high bytes where the colours stand together.
+    np.testing.assert_allclose(pixels, np.round(samples / 257), atol=2 - planes)
 
 
 @pytest.mark.parametrize("stored", [(0, 0, 0), (255, 0, 0), (153, 20, 30), (128, -30, 15), (180, 5, -30)])
