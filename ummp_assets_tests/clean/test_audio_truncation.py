@@ -61,6 +61,14 @@ def test_mp3_in_a_wav_is_whole_without_the_padding_of_its_encoder() -> None:
     assert refused(data[:-2_000]).reason is Reason.CORRUPT_AUDIO
 
 
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
+@pytest.mark.parametrize("tag", [b"TAG".ljust(128, b"\0"), b"APETAGEX" + bytes(500)])
+def test_a_tag_behind_a_flac_is_no_damage(subtype: str, tag: bytes) -> None:
+    # Of 70 s: more than one block.
+    data = written(tone(70.0), file_format="FLAC", subtype=subtype)
+    np.testing.assert_array_equal(decoded(data + tag).waveform, decoded(data).waveform)
+
+
 def test_a_flac_of_open_length_is_read_to_its_end() -> None:
     # What `flac` and FFmpeg write into a pipe.
     data = bytearray(written(tone(40.0), file_format="FLAC"))
