@@ -42,7 +42,7 @@ __all__ = ["CODE_VERSION", "RULES", "STAGE", "clean_images"]
 
 STAGE = "clean_images"
 CODE_VERSION = "3"
-RULES = {"decode": "3", "fit": "2", "image_bytes": "1", "image_limits": "1", "near_duplicates": "2"}
+RULES = {"decode": "4", "fit": "2", "image_bytes": "1", "image_limits": "1", "near_duplicates": "2"}
 
 Pixels = npt.NDArray[np.uint8]
 
