@@ -22,40 +22,10 @@ _UNSEEN = re.compile(
 )
 _UNSEEN_STARTS = (b"<!--", b"<script", b"<style", b"<template", b"<noscript", b"<select", b"<iframe", b"<object")
 _BLOCKS = (
-    *(
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "body",
-        "br",
-        "caption",
-        "center",
-        "dd",
-        "details",
-        "div",
-        "dl",
-        "dt",
-    ),
-    *("fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hr"),
-    *(
-        "html",
-        "li",
-        "main",
-        "menu",
-        "nav",
-        "ol",
-        "p",
-        "pre",
-        "section",
-        "summary",
-        "table",
-        "td",
-        "th",
-        "title",
-        "tr",
-        "ul",
-    ),
+    *("address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "details", "div", "dl"),
+    *("dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header"),
+    *("hr", "html", "li", "main", "menu", "nav", "ol", "p", "pre", "section", "summary", "table", "td", "th", "title"),
+    *("tr", "ul"),
 )
 _DECLARATION = re.compile(r"<[!?][^<>]*>")
 _TO_SPACES = bytes.maketrans(b"\t\n\f\r", b"    ")

@@ -51,9 +51,10 @@ _PHONE = re.compile(
     re.ASCII,
 )
 # With the prefix or the brackets of calls within a country: France, three groups (Britain, Japan, Korea, Australia),
-# Chinese lines, British mobiles, Russia, Brazil. Groups of digits alone may be anything.
+# Chinese lines, British mobiles, Russia, Brazil. Groups of digits alone may be anything. No line
+# begins with 0 or 1, as what follows the first code point of `0399 0308 0342` does.
 _NATIONAL_PHONE = re.compile(
-    r"[08(](?=[0-9 -]|(?<=8)\()(?<![0-9A-Za-z._-].)(?<![0-9][ -].)(?:(?<=0)(?:"
+    r"[08(](?=[0-9 -]|(?<=8)\()(?<![0-9A-Za-z._-].)(?<![0-9][ -].)(?:(?<=0)(?![0-9]{3} [01][0-9]{3} )(?:"
     r"[1-9](?P<pair>[ .-])[0-9]{2}(?:(?P=pair)[0-9]{2}){3}"
     r"|[1-9](?P<mark>[ -])[0-9]{3,4}(?P=mark)[0-9]{4}|[1-9][0-9]{1,3}(?P<other>[ -])[0-9]{3,4}(?P=other)[0-9]{3,4}"
     r"|[1-9][0-9]{1,2}-[0-9]{7,8}|7[0-9]{3} [0-9]{6})"
