@@ -79,10 +79,11 @@ def missing_row_bytes(picture: ImageFile, data: bytes, *, is_wide: bool) -> int:
             return 0
     needed, inflated, inflater = _row_bytes(width, height, data), 0, isal_zlib.decompressobj()
     for name, start, end in _chunks(data):
-        piece = data[start:end] if name == b"IDAT" else b""
-        while piece and inflated <= needed:
-            inflated += len(inflater.decompress(piece, _INFLATED_BYTES))
-            piece = inflater.unconsumed_tail
+        piece, is_full = data[start:end] if name == b"IDAT" else b"", False
+        # With all of its input taken, the inflater may still have rows to give.
+        while (piece or is_full) and inflated <= needed:
+            count = len(inflater.decompress(piece, _INFLATED_BYTES))
+            inflated, is_full, piece = inflated + count, count == _INFLATED_BYTES, inflater.unconsumed_tail
     return max(needed - inflated, -1)
 
 

@@ -261,3 +261,12 @@ def test_avifs_have_code_points_too(primaries: int, matrix: npt.NDArray[np.float
     np.testing.assert_allclose(decoded(coded)[8, 8], encoded_light(matrix @ light_of(COLOUR)), atol=2)
     bright = data[:place] + struct.pack(">HH", 9, 16) + data[place + 4 :]
     assert refused(bright).reason is Reason.UNSUPPORTED_IMAGE
+
+
+@pytest.mark.parametrize("side", [512, 1_024])
+def test_rows_that_the_inflater_gives_after_all_of_its_input_are_there(side: int) -> None:
+    # 512 rows of 2,049 bytes are 512 more than a MiB; the last ones are empty, so that all are counted.
+    picture = Image.new("RGBA", (side, side))
+    picture.paste((200, 10, 90, 255), (side // 4, side // 4, side // 2, side // 2))
+    pixels = decoded(encoded(picture, "PNG"))
+    assert (pixels[side // 3, side // 3] == (200, 10, 90)).all()
