@@ -24,6 +24,7 @@ import soundfile
 
 from ummp_assets.clean.audio_flac import open_plain_flac
 from ummp_assets.clean.audio_format import AudioFormat, find_foreign_codec
+from ummp_assets.clean.audio_mp3 import frame_count_header
 from ummp_assets.clean.audio_ogg import find_links
 from ummp_assets.clean.audio_riff import read_plain_wav
 
@@ -99,7 +100,8 @@ def open_source(data: bytes | memoryview, audio_format: AudioFormat) -> Iterator
                 yield AudioSource(flac.sample_rate_hz, flac.channels, flac.frames, 0, blocks)
                 return
     links = find_links(data) if audio_format is AudioFormat.OGG else [0]
-    with _open_by_libsndfile(data) as file:
+    header, start = frame_count_header(data) if audio_format is AudioFormat.MP3 else (b"", 0)
+    with _open_by_libsndfile(memoryview(data)[start:], header) as file:
         if len(links) > 1:
             # libsndfile reads the first alone.
             chain = _read_chain(data, links, int(file.samplerate), int(file.channels))
@@ -153,12 +155,13 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has 
 
 
 @contextmanager
-def _open_by_libsndfile(data: bytes | memoryview) -> Iterator[_ForwardFile]:
+def _open_by_libsndfile(data: bytes | memoryview, header: bytes = b"") -> Iterator[_ForwardFile]:
     if len(data) > _MAX_DESCRIPTOR_BYTES or not hasattr(os, "memfd_create"):
-        with _ForwardFile(_LenientBytes(data)) as file:
+        with _ForwardFile(_LenientBytes(header + bytes(data) if header else data)) as file:
             yield file
         return
     with open(os.memfd_create("sound"), "w+b") as memory:  # noqa: PTH123 - it has no path
+        memory.write(header)
         memory.write(data)
         memory.seek(0)
         with _ForwardFile(memory.fileno(), closefd=False) as file:
