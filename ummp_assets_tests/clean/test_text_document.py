@@ -124,6 +124,23 @@ def test_letter_that_stands_alone_between_tags_is_kept(markup: str, text: str) -
     assert extract_main_text(page).split("\n\n")[2].strip() == text
 
 
+def test_page_of_megabytes_gives_its_main_text_only() -> None:
+    page = PAGE.replace("<p>The second", ("<p>" + "One of many sentences. " * 4 + "</p>\n") * 25_000 + "<p>The second")
+
+    text = extract_main_text(page)
+    assert len(page) > 2**21
+    assert text.count("One of many") == 100_000
+    assert not {"Home", "Copyright"} & set(text.split())
+
+
+def test_megabytes_inside_hundreds_of_elements_give_all_visible_text() -> None:
+    # Finding the main part looks through the text once for each element around it, which takes 3 s.
+    text = extract_main_text(PAGE.replace("<article>", "<div>" * 500 + "many words " * 180_000))
+
+    assert text.count("many words") == 180_000
+    assert {"Home", "Copyright"} < set(text.split())
+
+
 def test_items_whose_indentation_outgrows_the_page_lose_it() -> None:
     page = f"<html><body>{'<ul><li>' * 200}{'<li>x' * 9_000}"
 

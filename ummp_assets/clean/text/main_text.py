@@ -25,8 +25,8 @@ _DEEP = " > ".join("*" * _MAX_DEPTH)
 # What a parser is given takes at most 0.5 s: a tag up to 1.1 us, a name that HTML does not know as many look-ups as
 # there are such names.
 _MAX_TAGS, _MAX_ATTRIBUTES, _MAX_NAMES = 400_000, 400_000, 2_000
-# Finding the main part takes 2 us a tag, and 0.06 for each element around it.
-_MAX_MAIN_CHARACTERS, _MAX_MAIN_TAGS, _MAX_MAIN_DEPTH = 2 * 2**20, 150_000, 6_000_000
+# Finding the main part takes 2 us a tag, 0.06 for each element around it, and 0.003 for each around each byte of text.
+_MAX_MAIN_TAGS, _MAX_MAIN_DEPTH, _MAX_MAIN_BYTE_DEPTH = 150_000, 6_000_000, 2**27
 # In shorter pages what is quadratic takes at most 0.4 s: 8,000 tags of readings, or 60,000 of other kinds.
 _SILENT_CHARACTERS, _SHAPED_CHARACTERS = 2**15, 2**18
 _ENDLESS_TAG = re.compile(r"<[^<>]{65536,}>?")
@@ -51,9 +51,10 @@ def is_html(text: str, media_type: str | None) -> bool:
 def extract_main_text(html: str) -> str:
     """Return the main text of a page with its paragraphs and lists, by resiliparse's rules (Bevendorff et al. 2018).
 
-    A page in which no main part is found gives all of its visible text, and so do pages of more than 2 Mi characters,
-    for which finding the main part takes too long. Of pages nested deeper than 512 elements, which take time quadratic
-    in the depth, of more than 400,000 tags or attributes, or 2,000 names of them, it is what is left without tags.
+    A page in which no main part is found gives all of its visible text, and so do pages of which finding it takes too
+    long: of more than 150,000 tags, or of large texts inside many elements. Of pages nested deeper than 512 elements,
+    which take time quadratic in the depth, of more than 400,000 tags or attributes, or 2,000 names of them, it is what
+    is left without tags.
 
     Raises
     ------
@@ -63,15 +64,15 @@ def extract_main_text(html: str) -> str:
     page = _tame(html)
     if len(page) > _SILENT_CHARACTERS:
         page = drop_silent_tags(page)
-    has_main = len(html) <= _MAX_MAIN_CHARACTERS
+    has_main = True
     if len(page) > _SHAPED_CHARACTERS:
         shape = _parsable_shape(page)
-        if shape is None and len(scriptless := drop_scripts(page)) < len(page):
+        if (shape is None or not _is_shallow(shape)) and len(scriptless := drop_scripts(page)) < len(page):
             page = scriptless
             shape = _parsable_shape(page)
         if shape is None:
             return strip_tags(page)
-        has_main &= page.count("<") <= _MAX_MAIN_TAGS and shape.total_depth <= _MAX_MAIN_DEPTH
+        has_main = page.count("<") <= _MAX_MAIN_TAGS and _is_shallow(shape)
     tree = HTMLTree.parse(_accompany_letters(page) if has_main else page)
     # A selector, for it walks the tree in C: below 4 ms for a page of 850 kB.
     if tree.document is not None and tree.document.query_selector(_DEEP) is not None:
@@ -101,6 +102,10 @@ def _parsable_shape(page: str) -> PageShape | None:
         return None
     shape = measure_shape(page)
     return shape if shape.names <= _MAX_NAMES and shape.depth <= _MAX_DEPTH else None
+
+
+def _is_shallow(shape: PageShape) -> bool:
+    return shape.total_depth <= _MAX_MAIN_DEPTH and shape.total_byte_depth <= _MAX_MAIN_BYTE_DEPTH
 
 
 def _tame(html: str) -> str:

@@ -33,12 +33,13 @@ _ATTRIBUTE = re.compile(rf"({_NAME})(?:{_VALUE})?+")
 
 @dataclass(frozen=True, slots=True)
 class PageShape:
-    """How many names of elements and attributes a page has, how many elements are open at once, and the sum of that
-    over all tags."""
+    """How many names of elements and attributes a page has, how many elements are open at once, and the sums of that
+    over all tags and over all bytes."""
 
     names: int
     depth: int
     total_depth: int
+    total_byte_depth: int
 
 
 def measure_shape(page: str) -> PageShape:
@@ -56,7 +57,7 @@ def _nesting(page: bytes) -> PageShape:
     tags = find_tags(page)
     count = len(tags.starts)
     if not count:
-        return PageShape(0, 0, 0)
+        return PageShape(0, 0, 0, 0)
     steps = _steps(tags)
     order, repeats = sort_places(tags.names)
     begins = np.append(0, np.flatnonzero(~repeats) + 1)
@@ -71,7 +72,8 @@ def _nesting(page: bytes) -> PageShape:
     changes[begins] = open_by_name[begins]
     steps[order] = changes
     depths = np.cumsum(steps)
-    return PageShape(len(begins), int(depths.max()), int(depths.sum()))
+    byte_depth = int(depths @ np.diff(tags.starts, append=len(page)))
+    return PageShape(len(begins), int(depths.max()), int(depths.sum()), byte_depth)
 
 
 def _steps(tags: Tags) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
