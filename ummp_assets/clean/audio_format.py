@@ -16,6 +16,7 @@ _BELOW_LARGEST = 256
 # The codecs that libsndfile reads in each container.
 _WAV_CODECS = frozenset({1, 2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, 0x55})
 _WAV_EXTENSIBLE = 0xFFFE
+_PCM, _MAX_PCM_BITS = 1, 32
 _AIFF_CODECS = frozenset(
     b"NONE sowt twos raw  fl32 FL32 fl64 FL64 ulaw ULAW alaw ALAW ima4 GSM  in24 in32 ni24 42ni 23ni".split(b" ")
 )
@@ -60,6 +61,9 @@ def find_foreign_codec(data: bytes | memoryview, audio_format: AudioFormat) -> s
         if start is None or start + 26 > len(data):
             return None
         (tag,) = struct.unpack_from(f"{order}H", data, start)
+        (bits,) = struct.unpack_from(f"{order}H", data, start + 14)
+        if tag == _PCM and bits > _MAX_PCM_BITS:
+            return f"PCM of {bits} bits"
         if tag == _WAV_EXTENSIBLE:
             (tag,) = struct.unpack_from(f"{order}H", data, start + 24)
         return None if tag in _WAV_CODECS else f"{tag:#06x}"

@@ -158,6 +158,15 @@ def test_codecs_that_are_not_read_are_unsupported_and_not_corrupt() -> None:
         assert name in refusal.detail
 
 
+def test_pcm_of_64_bits_is_unsupported_and_not_corrupt() -> None:
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 8_036, b"WAVE", b"fmt ", 16, 1, 1, 8_000, 64_000, 8, 64, b"data", 8_000
+    )
+    refusal = refused(header + bytes(8_000))
+    assert refusal.reason is Reason.UNSUPPORTED_AUDIO
+    assert "PCM of 64 bits" in refusal.detail
+
+
 def test_other_bytes_are_unsupported() -> None:
     for data in (b"", b"MThd\x00\x00\x00\x06", b"\x00\x00\x00\x1cftypavif", b"#!AMR\n"):
         assert refused(data).reason is Reason.UNSUPPORTED_AUDIO
