@@ -7,7 +7,7 @@ import pytest
 from ummp_assets.clean.refusals import Refusal
 from ummp_assets.clean.text.document import CleanDocument, clean_document
 from ummp_assets.clean.text.language import detect_language
-from ummp_assets.clean.text.main_text import extract_main_text, is_html
+from ummp_assets.clean.text.main_text import _accompany_letters, extract_main_text, is_html
 from ummp_assets.clean.text.normalise import normalise_text
 from ummp_assets.reasons import Reason
 from ummp_assets.settings import TextSettings
@@ -122,6 +122,13 @@ def test_page_nested_too_deep_gives_the_text_between_its_tags() -> None:
 def test_letter_that_stands_alone_between_tags_is_kept(markup: str, text: str) -> None:
     page = PAGE.replace("<p>The second", f"<p>{markup}</p><p>The second")
     assert extract_main_text(page).split("\n\n")[2].strip() == text
+
+
+def test_only_references_to_letters_are_accompanied() -> None:
+    # How long a text is decides, too, whether it belongs to the main part.
+    page = "<p><b>T&gt;</b>,&nbsp;<i>a&amp;</i></p>"
+    assert _accompany_letters(page) == page
+    assert _accompany_letters("<b>l&agrave;</b>") == "<b>l&agrave;\u2060</b>"
 
 
 def test_page_of_megabytes_gives_its_main_text_only() -> None:

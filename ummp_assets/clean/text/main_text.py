@@ -35,7 +35,7 @@ _MAX_ROOTS, _ROOT = 100, re.compile(r"</?(?:html|body)\b[^<>]*>", re.IGNORECASE)
 # Letters and currencies of three bytes, and an ASCII character before one of two: as such or as a reference.
 _THREE_BYTES = re.compile(
     r">\s*+(?:(?=[\u0800-\ud7ff\uf900-\uffef])[\w\u20a0-\u20cf]"
-    r"|[!-;=?-~](?:(?=[\u0080-\u07ff])[\w\xb0]|&(?!nbsp;)#?\w{2,8};)|&euro;"
+    r"|[!-;=?-~](?:(?=[\u0080-\u07ff])[\w\xb0]|&(?!(?:nbsp|[lg]t|amp|quot|apos|#39);)#?\w{2,8};)|&euro;"
     r"|&#(?:1[2-9]\d{3}|[2-4]\d{4}|5[0-4]\d{3}|[xX](?:3|[4-9a-cA-C]|[dD](?=[0-6]))[\da-fA-F]{3});)(?=\s*+<)"
 )
 # A word joiner, which carries no text.
