@@ -12,7 +12,9 @@ of quality 95 (some 30 kB), hashes the files it fetched, and flushes nothing.
 command, and its CPU seconds include the start as well.
 
 `vs_bare_opencv`: `clean_images` over stored bytes against OpenCV's decode, resize (areas) and crop in a thread per core
-that keeps nothing. Cuts of one photograph overlap, so only equal hashes count as near duplicates here.
+that keeps nothing. Of 500 x 400 it makes 1,050 to 1,220 a second on two cores, twice what img2dataset's statistics say:
+three times those would be more than decoding and resizing leave. Large JPEGs are decoded at a part of their size, which
+neither peer does. Cuts of one photograph overlap, so only equal hashes count as near duplicates here.
 """
 
 import json
